@@ -1,0 +1,98 @@
+"""The words of the runtime: what one episode leaves behind. Read this file first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How an episode counts. Only `ok` and `truncated` enter statistics or a loss."""
+
+    OK = "ok"
+    """The environment ended the task, solved or not."""
+    TRUNCATED = "truncated"
+    """A limit of ours ended the episode."""
+    ENV_ERROR = "env_error"
+    """The environment failed, after all retries."""
+    AGENT_ERROR = "agent_error"
+    """The agent's own code failed."""
+    INFRA_ERROR = "infra_error"
+    """An engine, an endpoint or the machine failed."""
+    CANCELLED = "cancelled"
+    """The caller gave the episode up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model sampled for one prompt, token by token as sampled."""
+
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """Under the distribution that was sampled from: after temperature and constraint."""
+    text: str = ""
+    stop: str = "end"
+    """`end` (the end token), `length`, or the text of a stop string."""
+    policy_version: int = 0
+    allowed: tuple[tuple[int, ...] | None, ...] | None = None
+    """Per token, the ids that a constraint admitted; None where sampling was free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One agent turn: what the agent saw, what it did, what came of it."""
+
+    observation: str = ""
+    action: str = ""
+    reward: float = 0.0
+    state_key: str = ""
+    """Hash of the state in which the action was chosen: the anchor of step groups."""
+    bridge_ids: tuple[int, ...] = ()
+    """Tokens put before this step's completion and after the one before it."""
+    completion: Completion = field(default_factory=Completion)
+    action_valid: bool = True
+    reward_parts: Mapping[str, float] = field(default_factory=dict)
+    expert_action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """The steps of one episode."""
+
+    steps: tuple[Step, ...] = ()
+    task_id: str = ""
+    env_id: str = ""
+    seed: int = 0
+    split: str = ""
+    task_type: str = ""
+    outcome: Outcome = Outcome.OK
+    stop_reason: str = ""
+    success: bool = False
+    score: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 1
+    error: str | None = None
+    final_observation: str = ""
+
+    @property
+    def total_reward(self) -> float:
+        """The sum of the steps' rewards."""
+        return sum(step.reward for step in self.steps)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the episode may enter statistics and losses."""
+        return self.outcome in (Outcome.OK, Outcome.TRUNCATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Trajectories of the same task and seed."""
+
+    trajectories: tuple[Trajectory, ...] = ()
+
+    @property
+    def counted(self) -> tuple[Trajectory, ...]:
+        """The trajectories that may enter statistics and losses."""
+        return tuple(t for t in self.trajectories if t.counts)

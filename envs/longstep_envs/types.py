@@ -1,0 +1,137 @@
+"""The words of the environment contract: what passes between an environment and an agent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypedDict
+
+
+class LongstepError(Exception):
+    """Base of every error that longstep raises on purpose; its text is meant for the user."""
+
+
+class UnknownNameError(LongstepError, KeyError):
+    """A registry was asked for a name that it does not hold."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MissingPackageError(LongstepError, ImportError):
+    """An optional package is needed here and is not installed."""
+
+
+class DataError(LongstepError, ValueError):
+    """A data file is missing, corrupt or of another format than expected."""
+
+
+class EpisodeOverError(LongstepError, RuntimeError):
+    """`step` was called before `reset`, or after the episode had ended."""
+
+
+class SnapshotError(LongstepError, RuntimeError):
+    """A snapshot does not fit the environment, or its replay led somewhere else."""
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    SUCCESS = "success"
+    """The task was solved."""
+    FAILURE = "failure"
+    """The environment ended the task without success."""
+    TURN_LIMIT = "turn_limit"
+    """`Limits.turns` was reached."""
+    TOKEN_LIMIT = "token_limit"
+    """`Limits.tokens` was reached."""
+    TIME_LIMIT = "time_limit"
+    """`Limits.episode_seconds` was reached."""
+    INVALID_ACTIONS = "invalid_actions"
+    """`Limits.invalid_actions` invalid actions came in a row."""
+    ERROR = "error"
+    """The environment or the agent failed; see `Info["error"]`."""
+    CANCELLED = "cancelled"
+    """The caller gave the episode up."""
+
+
+class ErrorInfo(TypedDict):
+    """An environment fault. A fault is never a reward: the trainer masks the episode."""
+
+    type: str
+    message: str
+    retryable: bool
+
+
+class Info(TypedDict, total=False):
+    """Reserved `info` keys. What the agent must read is in the observation, never only here."""
+
+    task_id: str
+    split: str
+    turn: int
+    score: float
+    """Cumulative score, 0..1."""
+    score_raw: float
+    max_score: float
+    success: bool
+    admissible_commands: list[str]
+    action_valid: bool
+    reward_parts: dict[str, float]
+    stop_reason: str
+    error: ErrorInfo
+    expert_plan: list[str]
+    state_key: str
+    """Hash of the raw state, without history or counters: GiGPO's anchor."""
+    extra: dict[str, Any]
+    """Anything that is not one of the reserved keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one episode, enforced outside the environment. None means unlimited."""
+
+    turns: int | None = 50
+    step_seconds: float | None = None
+    """Wall time of one `reset` or `step`; the pool kills the worker that exceeds it."""
+    episode_seconds: float | None = None
+    """Wall time from the reset call to the final score."""
+    tokens: int | None = None
+    """Tokens of one trajectory, environment text included; enforced by the rollout."""
+    invalid_actions: int | None = None
+    """Invalid actions in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A point of an episode that `TextEnv.restore` can return to.
+
+    The action log and the observation hash make replay possible in every deterministic
+    environment, and let `restore` verify itself. `state` is the environment's own fast form
+    (metadata `snapshot: native`), None where replay is the only level.
+    """
+
+    env_id: str
+    task_id: str
+    seed: int | None
+    actions: tuple[str, ...]
+    observation_hash: str
+    state: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that the environment offers; `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+def text_hash(*parts: str) -> str:
+    """A short stable hash of texts: 16 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass"))
+        digest.update(b"\x00")
+    return digest.hexdigest()
