@@ -1,0 +1,47 @@
+# Every target works alone, from a fresh clone, in any order: each one first makes .venv, which is
+# rebuilt only when pyproject.toml or constraints.txt is newer than it.
+.PHONY: install train test check format
+
+EXTRAS ?= train,alfworld,dev
+CONFIG ?= configs/household.toml
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# The first Python that is new enough. Name another with: make install PYTHON=/path/to/python
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python3.13; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+
+# On Linux, the package index serves torch with several gigabytes of CUDA libraries. Without an
+# NVIDIA driver a CPU build is enough: it is taken from pip's own sources or from pytorch.org
+# where one of them has it, and otherwise the index's build is installed after all.
+TORCH = $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
+NEEDS_CPU_TORCH = $(shell test "$$(uname -s)" = Linux && ! command -v nvidia-smi && echo yes)
+CPU_TORCH = $(BIN)/pip install -qq --no-deps --retries 0 --timeout 20 \
+	--index-url https://download.pytorch.org/whl/cpu '$(TORCH)'
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(NEW_ENOUGH)' || { echo 'longstep needs Python\
+	 3.11 or newer, and found none. Name one: make install PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@echo 'Installing longstep[$(EXTRAS)] into .venv. This is done once and takes a few minutes.'
+	@'$(PYTHON)' -m venv .venv
+	@if [ '$(NEEDS_CPU_TORCH)' = yes ]; then $(CPU_TORCH) >/dev/null 2>&1 || true; fi
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+train: $(STAMP)
+	$(BIN)/longstep train $(CONFIG)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
