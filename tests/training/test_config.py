@@ -1,0 +1,173 @@
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longstep_training.config import (
+    Config,
+    ConfigError,
+    build_config,
+    dump_toml,
+    load_config,
+    parse_override,
+)
+
+
+class Loss(Config):
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    epochs: int = 1
+
+
+class Grpo(Config):
+    name: Literal["grpo"] = "grpo"
+    scale: bool = True
+
+
+class Run(Config):
+    seed: int = 0
+    games: Path = Path("data")
+    mode: Literal["fast", "exact"] = "fast"
+    rates: tuple[float, ...] = (0.1, 0.2)
+    limit: int | None = None
+    note: str = ""
+    loss: Loss = Loss()
+    credit: Grpo | None = None
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str, *overrides: str) -> str:
+    path = write(folder, "run.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(Run, path, overrides)
+    return str(caught.value).replace(str(path), "run.toml")
+
+
+def test_a_file_fills_the_model(tmp_path: Path) -> None:
+    text = 'seed = 3\ngames = "there"\nrates = [1, 0.5]\n[loss]\nclip_low = 0.1\n'
+    config = load_config(Run, write(tmp_path, "run.toml", text))
+    assert config == Run(seed=3, games=Path("there"), rates=(1.0, 0.5), loss=Loss(clip_low=0.1))
+
+
+def test_extends_merges_tables_and_the_nearer_file_wins(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    write(tmp_path / "base", "base.toml", "seed = 1\n[loss]\nclip_low = 0.1\nepochs = 4\n")
+    path = write(tmp_path, "run.toml", 'extends = "base/base.toml"\n[loss]\nepochs = 2\n')
+    assert load_config(Run, path) == Run(seed=1, loss=Loss(clip_low=0.1, epochs=2))
+
+
+def test_a_file_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a.toml", 'extends = "b.toml"\n')
+    path = write(tmp_path, "b.toml", 'extends = "a.toml"\n')
+    with pytest.raises(ConfigError, match="extends itself"):
+        load_config(Run, path)
+
+
+def test_overrides_reach_into_tables_and_make_missing_ones(tmp_path: Path) -> None:
+    overrides = ["loss.epochs=7", "credit.scale=false", "note=two words", "rates=[3.0]"]
+    config = load_config(Run, write(tmp_path, "run.toml", "[loss]\nepochs = 2\n"), overrides)
+    assert config.loss.epochs == 7
+    assert config.credit == Grpo(scale=False)
+    assert (config.note, config.rates) == ("two words", (3.0,))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        ("1.5", 1.5),
+        ("true", True),
+        ('"1"', "1"),
+        ("a b", "a b"),
+        ("", ""),
+        ("x=y", "x=y"),
+    ],
+)
+def test_an_override_is_a_toml_value_or_else_text(text: str, value: object) -> None:
+    assert parse_override(f"a.b={text}") == (("a", "b"), value)
+
+
+def test_an_override_cannot_smuggle_a_second_key_in() -> None:
+    assert parse_override("note=1\nseed = 5") == (("note",), "1\nseed = 5")
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "loss.=3", ".seed=3"])
+def test_a_malformed_override_says_how_one_is_written(override: str) -> None:
+    with pytest.raises(ConfigError, match=r"key\.path=value"):
+        parse_override(override)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[loss]\nclip_hihg = 1", "unknown key 'loss.clip_hihg'; did you mean 'loss.clip_high'?"),
+        ("clip_high = 1", "unknown key 'clip_high'; did you mean 'loss.clip_high'?"),
+        ("zzz = 1", "unknown key 'zzz'"),
+        ("[credit]\nscael = true", "unknown key 'credit.scael'; did you mean 'credit.scale'?"),
+        ('seed = "3"', "seed: wanted a whole number, got '3'"),
+        ("seed = 1.5", "seed: wanted a whole number, got 1.5"),
+        ("seed = true", "seed: wanted a whole number, got True"),
+        ("loss = 3", "loss: wanted a table of settings, got 3"),
+        ('mode = "fats"', "mode: wanted 'fast' or 'exact', got 'fats'"),
+        ('rates = [1, "x"]', "rates.1: wanted a number, got 'x'"),
+    ],
+)
+def test_a_refusal_names_the_key_and_what_was_wanted(tmp_path: Path, text: str, line: str) -> None:
+    assert refusal(tmp_path, text) == f"run.toml: {line}"
+
+
+def test_every_problem_gets_its_own_line(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "sed = 1\n", "loss.epochs=x").splitlines() == [
+        "run.toml: loss.epochs: wanted a whole number, got 'x'",
+        "run.toml: unknown key 'sed'; did you mean 'seed'?",
+    ]
+
+
+def test_an_override_through_a_value_is_refused(tmp_path: Path) -> None:
+    assert "seed is a value, not a table" in refusal(tmp_path, "seed = 1", "seed.x=2")
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config file .*none\.toml"):
+        load_config(Run, tmp_path / "none.toml")
+    assert "is not valid TOML" in refusal(tmp_path, "seed = ")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(Run, tmp_path)
+
+
+def test_a_missing_required_key_is_named() -> None:
+    class Needy(Config):
+        path: Path
+
+    with pytest.raises(ConfigError, match="x: 'path' is required"):
+        build_config(Needy, {}, source="x")
+
+
+@given(
+    st.builds(
+        Run,
+        seed=st.integers(-(2**53), 2**53),
+        limit=st.none() | st.integers(0, 9),
+        note=st.text(st.characters(codec="utf-8")),
+        rates=st.lists(st.floats(allow_nan=False)).map(tuple),
+        credit=st.none() | st.builds(Grpo, scale=st.booleans()),
+    )
+)
+def test_a_dumped_config_loads_equal(config: Run) -> None:
+    assert build_config(Run, tomllib.loads(dump_toml(config)), source="dump") == config
+
+
+def test_a_none_that_toml_cannot_say_is_refused() -> None:
+    class Bounds(Config):
+        turns: int | None = 50
+
+    with pytest.raises(ConfigError, match="turns is None"):
+        dump_toml(Bounds(turns=None))
