@@ -11,6 +11,7 @@ STAMP := .venv/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python3.13; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+NO_PYTHON := longstep needs Python 3.11 or newer. Name one: make install PYTHON=/path/to/python3.11
 
 # On Linux, the package index serves torch with several gigabytes of CUDA libraries. Without an
 # NVIDIA driver a CPU build is enough: it is taken from pip's own sources or from pytorch.org
@@ -23,8 +24,7 @@ CPU_TORCH = $(BIN)/pip install -qq --no-deps --retries 0 --timeout 20 \
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n '$(PYTHON)' && '$(PYTHON)' -c '$(NEW_ENOUGH)' || { echo 'longstep needs Python\
-	 3.11 or newer, and found none. Name one: make install PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@'$(PYTHON)' -c '$(NEW_ENOUGH)' || { echo '$(NO_PYTHON)' >&2; exit 1; }
 	@echo 'Installing longstep[$(EXTRAS)] into .venv. This is done once and takes a few minutes.'
 	@'$(PYTHON)' -m venv .venv
 	@if [ '$(NEEDS_CPU_TORCH)' = yes ]; then $(CPU_TORCH) >/dev/null 2>&1 || true; fi
