@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import gymnasium
 
 from longstep_envs.spaces import Unicode
 from longstep_envs.types import (
+    ContractError,
+    DataError,
     EpisodeOverError,
     Info,
     Snapshot,
@@ -26,15 +28,16 @@ class TextEnv(gymnasium.Env[str, str]):
 
     A subclass writes four things: `task_ids`, `_begin`, `_act` and `_make_copy`. With metadata
     `snapshot: native` it also writes `_get_state` and `_set_state`. This class keeps the
-    episode's bookkeeping: task choice, turn count, score, action log, snapshots.
+    episode's bookkeeping: task choice, turn count, score, random state, action log, snapshots.
 
     Rewards are changes of score, so that an episode's rewards sum to its final score.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it on the instance
         "concurrency": "process",  # thread | process | pinned
         "snapshot": "replay",  # native | pickle | replay | container | none
         "render_modes": ["ansi"],
+        "render_fps": 1,
     }
     tools: tuple[ToolSpec, ...] = ()
 
@@ -78,23 +81,23 @@ class TextEnv(gymnasium.Env[str, str]):
 
     # What a user calls
 
-    def reset(
+    def reset(  # type: ignore[override]
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, Info]:  # type: ignore[override]
+    ) -> tuple[str, Info]:
         """Start an episode. `options`: {"task": id, "expert": bool}; a task is drawn if absent.
 
         Raises:
             UnknownNameError: `options["task"]` is not one of `task_ids`.
         """
-        super().reset(seed=seed)
+        self._over = True
+        # Every episode has a seed of its own, so that a replay can always begin where it began.
+        self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        super().reset(seed=self._seed)
         chosen = options or {}
-        task_id = chosen.get("task")
-        if task_id is None:
-            task_id = self.task_ids[int(self.np_random.integers(len(self.task_ids)))]
-        self._seed = seed if seed is not None else self._seed
+        task_id = self._choose_task(chosen.get("task"))
         observation, info = self._begin(task_id, expert=bool(chosen.get("expert", False)))
         self._task_id, self._actions, self._over = task_id, [], False
-        self._observation, self._score = observation, float(info.get("score", 0.0))
+        self._accept(observation, info, score=0.0)
         return observation, self._complete(info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:  # type: ignore[override]
@@ -108,29 +111,33 @@ class TextEnv(gymnasium.Env[str, str]):
             raise EpisodeOverError(f"{self._name}: no episode is running; call reset() first")
         if not isinstance(action, str):
             raise TypeError(f"{self._name}: an action is a str, got {type(action).__name__}")
+        self._over = True  # if `_act` raises, the episode cannot go on
         observation, terminated, info = self._act(action)
         self._actions.append(action)
-        score = float(info.get("score", self._score))
-        reward, self._score = score - self._score, score
-        self._observation, self._over = observation, terminated
-        if terminated:
-            solved = bool(info.get("success", False))
-            info.setdefault("stop_reason", StopReason.SUCCESS if solved else StopReason.FAILURE)
-        return observation, reward, terminated, False, self._complete(info)
+        before = self._score
+        self._accept(observation, info, score=before)
+        self._over = bool(terminated)
+        if self._over:
+            info.setdefault("success", False)
+            solved = StopReason.SUCCESS if info["success"] else StopReason.FAILURE
+            info.setdefault("stop_reason", solved.value)
+        return observation, self._score - before, self._over, False, self._complete(info)
 
     def snapshot(self) -> Snapshot:
         """The present point of the episode; cheap where metadata says `snapshot: native`."""
         if self._task_id is None:
             raise SnapshotError(f"{self._name}: nothing to snapshot; call reset() first")
+        state = None
+        if self.metadata["snapshot"] == "native":
+            random = self.np_random.bit_generator.state
+            state = (self._get_state(), random, self._observation, self._score, self._over)
         return Snapshot(
             env_id=self._name,
             task_id=self._task_id,
             seed=self._seed,
             actions=tuple(self._actions),
             observation_hash=text_hash(self._observation),
-            state=(self._get_state(), self._observation, self._score, self._over)
-            if self.metadata["snapshot"] == "native"
-            else None,
+            state=state,
         )
 
     def restore(self, snapshot: Snapshot) -> tuple[str, Info]:
@@ -141,20 +148,27 @@ class TextEnv(gymnasium.Env[str, str]):
         """
         if snapshot.env_id != self._name:
             raise SnapshotError(f"{self._name} cannot restore a snapshot of {snapshot.env_id}")
+        if self.metadata["snapshot"] == "none":
+            raise SnapshotError(f"{self._name} declares `snapshot: none`; start it with reset()")
+        self._over = True  # until the restoring has succeeded
         if snapshot.state is None:
             return self._replay(snapshot)
-        state, self._observation, self._score, self._over = snapshot.state
+        state, random, observation, score, over = snapshot.state
+        info = self._set_state(state)
+        self.np_random.bit_generator.state = random
         self._task_id, self._seed = snapshot.task_id, snapshot.seed
         self._actions = list(snapshot.actions)
-        return self._observation, self._complete(self._set_state(state))
+        self._observation, self._score, self._over = observation, score, over
+        return self._observation, self._complete(info)
 
     def fork(self) -> Self:
         """A second environment at the same point; neither sees the other's later steps."""
         twin = self._make_copy()
+        twin.spec = self.spec
         twin.restore(self.snapshot())
         return twin
 
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         """The last observation."""
         return self._observation
 
@@ -164,28 +178,50 @@ class TextEnv(gymnasium.Env[str, str]):
     def _name(self) -> str:
         return self.spec.id if self.spec is not None else type(self).__name__
 
+    def _choose_task(self, wanted: object) -> str:
+        if not len(self.task_ids):
+            raise DataError(f"{self._name} has no tasks; check the options it was made with")
+        # Drawn even when a task is named, or a replay would see other random numbers.
+        drawn = int(self.np_random.integers(len(self.task_ids)))
+        return self.task_ids[drawn] if wanted is None else self._check_task(wanted)
+
     def _check_task(self, task_id: object) -> str:
         """`task_id` if it is known, else an error that shows what is."""
         if isinstance(task_id, str) and task_id in self.task_ids:
             return task_id
         shown = ", ".join(self.task_ids[:3])
         raise UnknownNameError(
-            f"{self._name}: unknown task {task_id!r}; there are {len(self.task_ids)}, "
+            f"{self._name}: unknown task {task_id!r:.200}; there are {len(self.task_ids)}, "
             f"for example {shown}"
         )
+
+    def _accept(self, observation: str, info: Info, *, score: float) -> None:
+        """Keep what `_begin` or `_act` gave; `score` stands where the info has none."""
+        if not isinstance(observation, str):
+            given = type(observation).__name__
+            raise ContractError(f"{self._name}: an observation is a str, got {given}")
+        score = float(info.get("score", score))
+        if not 0.0 <= score <= 1.0:
+            raise ContractError(f"{self._name}: info['score'] is {score}, wanted 0..1")
+        self._observation, self._score = observation, score
 
     def _complete(self, info: Info) -> Info:
         info["task_id"] = self._task_id or ""
         info["turn"] = len(self._actions)
-        info.setdefault("score", self._score)
-        info.setdefault("state_key", text_hash(self._observation))
+        info["score"] = self._score
+        if "state_key" not in info:
+            info["state_key"] = text_hash(self._observation)
         return info
 
     def _replay(self, snapshot: Snapshot) -> tuple[str, Info]:
         observation, info = self.reset(seed=snapshot.seed, options={"task": snapshot.task_id})
         for action in snapshot.actions:
+            if self._over:
+                break
             observation, _, _, _, info = self.step(action)
-        if text_hash(observation) != snapshot.observation_hash:
+        arrived = (len(self._actions), text_hash(observation))
+        if arrived != (len(snapshot.actions), snapshot.observation_hash):
+            self._over = True
             raise SnapshotError(
                 f"{self._name}: replaying {len(snapshot.actions)} actions of task "
                 f"{snapshot.task_id} led to another observation; is the environment deterministic?"

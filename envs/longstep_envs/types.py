@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypedDict
 
@@ -25,6 +25,18 @@ class MissingPackageError(LongstepError, ImportError):
 
 class DataError(LongstepError, ValueError):
     """A data file is missing, corrupt or of another format than expected."""
+
+
+class BadValueError(LongstepError, ValueError):
+    """A setting or an argument is outside of what is allowed."""
+
+
+class ContractError(LongstepError, TypeError):
+    """An environment returned something that the contract does not allow."""
+
+
+class PluginError(LongstepError, ImportError):
+    """An environment is registered and its class cannot be loaded."""
 
 
 class EpisodeOverError(LongstepError, RuntimeError):
@@ -64,6 +76,14 @@ class ErrorInfo(TypedDict):
     retryable: bool
 
 
+class EnvFaultError(LongstepError, RuntimeError):
+    """The environment failed. `error` is what goes into `Info["error"]` and into reports."""
+
+    def __init__(self, error: ErrorInfo) -> None:
+        super().__init__(f"{error['type']}: {error['message']}")
+        self.error = error
+
+
 class Info(TypedDict, total=False):
     """Reserved `info` keys. What the agent must read is in the observation, never only here."""
 
@@ -101,6 +121,14 @@ class Limits:
     invalid_actions: int | None = None
     """Invalid actions in a row."""
 
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and not value > 0:
+                raise BadValueError(
+                    f"Limits.{limit.name} is {value!r}; it must be above 0, or None for no limit"
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -117,6 +145,8 @@ class Snapshot:
     actions: tuple[str, ...]
     observation_hash: str
     state: Any = field(default=None, repr=False, compare=False)
+    outer: Any = field(default=None, repr=False, compare=False)
+    """What a wrapper around the environment adds, such as the counters of `Limited`."""
 
 
 @dataclass(frozen=True, slots=True)
