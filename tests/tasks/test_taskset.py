@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from longstep_tasks.alfworld.generate import generate
+from longstep_tasks.registry import TASKS, load_tasks
+from longstep_tasks.taskset import TaskSet
+from longstep_tasks.types import Task, TaskDataError, UnknownTaskSetError
+
+
+def tasks(count: int = 12) -> TaskSet:
+    return TaskSet([Task(str(i), task_type="ab"[i % 3 == 0]) for i in range(count)], "numbers")
+
+
+def test_draws_are_seeded() -> None:
+    assert list(tasks().shuffle(1)) == list(tasks().shuffle(1))
+    assert list(tasks().shuffle(1)) != list(tasks().shuffle(2))
+    assert sorted(t.id for t in tasks().shuffle(1)) == sorted(t.id for t in tasks())
+
+
+def test_a_balanced_sample_holds_every_type_equally() -> None:
+    sample = tasks().sample(8, seed=0, balanced=True)
+    assert [len(sample.filter(task_type=kind)) for kind in "ab"] == [4, 4]
+
+
+def test_a_sample_never_repeats_a_task() -> None:
+    assert len({t.id for t in tasks().sample(12, seed=3)}) == 12
+    with pytest.raises(TaskDataError, match="asked for 13 tasks of 12"):
+        tasks().sample(13, seed=3)
+
+
+def test_the_hash_sees_content_and_order() -> None:
+    assert tasks().content_hash == tasks().content_hash
+    assert tasks().content_hash != tasks(11).content_hash
+    assert tasks().content_hash != tasks().shuffle(0).content_hash
+
+
+def test_the_registry_suggests_the_near_name() -> None:
+    with pytest.raises(UnknownTaskSetError, match="did you mean 'alfworld'"):
+        load_tasks("alfword")
+    assert "alfworld" in TASKS
+
+
+def test_alfworld_tasks_name_their_environment(tmp_path: Path) -> None:
+    generate(tmp_path, splits={"train": 12, "valid_unseen": 6})
+    found = load_tasks("alfworld", data=tmp_path)
+    assert len(found) == 18
+    assert len(found.task_types) == 6
+    unseen = found.filter(split="valid_unseen")
+    assert {task.env_id for task in unseen} == {"longstep/ALFWorld-v0"}
+    assert (Path(unseen[0].env_kwargs["games"]) / unseen[0].id / "game.tw-pddl").is_file()
+    with pytest.raises(TaskDataError, match="no games of split valid_seen"):
+        load_tasks("alfworld", data=tmp_path, split="valid_seen")
+
+
+def test_treasure_tasks_are_those_of_the_environment() -> None:
+    from longstep_envs.treasure import TreasureEnv
+
+    for split in ("train", "valid", "test"):
+        found = load_tasks("treasure", split=split)
+        assert [task.id for task in found] == list(TreasureEnv(split=split).task_ids)
