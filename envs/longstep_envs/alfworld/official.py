@@ -1,0 +1,77 @@
+"""The official engine: the alfworld and textworld packages, behind the same face as ours.
+
+Its parsers are shared by all games of a process and are not thread-safe, its PDDL translator
+overwrites `sys.argv`, and a step costs some 100 ms. Metadata says `pinned`: one process each; in
+one process, a lock keeps copies apart.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from longstep_envs.alfworld.engine import Turn
+from longstep_envs.alfworld.games import Games
+from longstep_envs.types import MissingPackageError
+
+_LOCK = threading.Lock()
+
+
+class OfficialEngine:
+    """Plays the games of one source with textworld's PDDL environment."""
+
+    metadata = {"concurrency": "pinned", "snapshot": "replay"}  # noqa: RUF012 - read only
+
+    def __init__(self, games: Games) -> None:
+        self._games = games
+        self._admissible: set[str] = set()
+        with _alone():
+            self._env = _make()
+
+    def start(self, game_id: str) -> Turn:
+        """Begin a game; the translation to SAS takes about half a second."""
+        data = self._games.data(game_id)
+        with _alone():
+            self._env.load(data)
+            state = self._env.reset()
+        return self._turn(state, valid=True)
+
+    def act(self, command: str) -> Turn:
+        """Play one command."""
+        valid = command.strip() in self._admissible
+        with _alone():
+            state, _, _ = self._env.step(command)
+        return self._turn(state, valid=valid)
+
+    def _turn(self, state: Any, *, valid: bool) -> Turn:
+        commands = list(state["admissible_commands"])
+        self._admissible = set(commands)
+        return Turn(state["feedback"], commands, bool(state["won"]), valid)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One engine at a time, with the command line put back afterwards."""
+    with _LOCK:
+        arguments = sys.argv
+        try:
+            yield
+        finally:
+            sys.argv = arguments
+
+
+def _make() -> Any:
+    try:
+        from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
+        from textworld import EnvInfos
+        from textworld.envs.pddl.pddl import PddlEnv
+    except ImportError as error:
+        raise MissingPackageError(
+            f"engine='textworld' needs the alfworld package ({error}); "
+            "install it with: pip install 'longstep[alfworld]'"
+        ) from error
+    infos = EnvInfos(won=True, admissible_commands=True, feedback=True)
+    return AlfredDemangler(PddlEnv(infos), shuffle=False)
