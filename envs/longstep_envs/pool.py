@@ -1,0 +1,268 @@
+"""Plays many episodes at once, here or in worker processes, and loses none.
+
+Every dispatched episode is reported exactly once. A fault of an environment costs the episodes
+that stand on it: they are played again, from their reset, on another worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import gymnasium
+
+from longstep_envs.limits import Limited
+from longstep_envs.link import WorkerLink, hello
+from longstep_envs.registry import ENVS, load
+from longstep_envs.slots import InlineSlot, Lease, ProcessSlot, Slot, close_quietly
+from longstep_envs.types import BadValueError, ErrorInfo, Limits, LongstepError
+from longstep_envs.worker import Recipe, describe_error
+
+R = TypeVar("R")
+T = TypeVar("T")
+_INNOCENT_RESTARTS = 20
+"""Restarts of an episode through faults of its neighbours, before it is given up as well."""
+
+
+class PoolError(LongstepError, RuntimeError):
+    """The pool was misused, or did not keep its promise to report every episode once."""
+
+
+class Fault(StrEnum):
+    """Whose failure ended an episode; the values are those of the runtime's `Outcome`."""
+
+    ENV = "env_error"
+    """The environment or its worker failed, after all retries."""
+    AGENT = "agent_error"
+    """`play` raised; it is never retried."""
+
+
+@dataclass(frozen=True)
+class EpisodeReport(Generic[T]):
+    """What became of one request: a result, or an error and whose it is."""
+
+    index: int
+    result: T | None
+    error: ErrorInfo | None
+    attempts: int
+    fault: Fault | None = None
+
+
+class _Inline:
+    """Environments in this process, used again and again."""
+
+    capacity = 2**31
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._idle: list[Limited] = []
+
+    def begin(self) -> None:
+        """Nothing to prepare."""
+
+    def lease(self) -> Lease:
+        """An idle environment, or one that is made at its reset."""
+        return InlineSlot(self._recipe, self._idle)
+
+    def tidy(self) -> None:
+        """Nothing to put away between episodes."""
+
+    def end(self) -> None:
+        """Nothing to put away between runs."""
+
+    def close(self) -> None:
+        """Close the idle environments."""
+        while self._idle:
+            close_quietly(self._idle.pop())
+
+
+class _Processes:
+    """Worker processes, started when episodes need them."""
+
+    def __init__(self, recipe: Recipe, workers: int, places: int) -> None:
+        self.capacity = workers * places
+        self._hello = hello(recipe)
+        self._limits = recipe.limits
+        self._workers = workers
+        self._places = places
+        self._links: list[WorkerLink] = []
+        self._leaving: list[WorkerLink] = []
+
+    def begin(self) -> None:
+        """Listen to the workers in this event loop."""
+        for link in self._links:
+            link.attach()
+
+    def lease(self) -> Lease:
+        """A place on a new worker while there may be one, else on the least busy worker."""
+        ready = [link for link in self._links if not link.retiring and link.lost is None]
+        link = min(ready, key=lambda link: link.leased, default=None)
+        if link is None or (link.leased and len(ready) < self._workers):
+            link = WorkerLink(self._hello, self._places)
+            self._links.append(link)
+            link.attach()
+        return ProcessSlot(link, self._limits)
+
+    def tidy(self) -> None:
+        """Send away workers that are dead, or retiring and without an episode."""
+        for link in list(self._links):
+            if link.lost is not None or (link.retiring and not link.leased):
+                self._links.remove(link)
+                self._leaving.append(link)
+                link.dismiss()
+        self._leaving = [link for link in self._leaving if not link.bury()]
+
+    def end(self) -> None:
+        """Stop listening; the workers stay for the next run."""
+        for link in self._links:
+            link.detach()
+        self.tidy()
+
+    def close(self) -> None:
+        """End all workers and whatever they started."""
+        for link in self._links:
+            link.dismiss()
+        self._leaving += self._links
+        self._links.clear()
+        while self._leaving:
+            self._leaving = [link for link in self._leaving if not link.bury()]
+            time.sleep(0.005)
+
+
+class EnvPool:
+    """Environments of one id for many episodes at once.
+
+    `inline` plays in this process; it cannot stop an environment that hangs. `process` plays in
+    worker processes, each with several environments. `auto` follows the environment's metadata:
+    `thread` inline, `process` in workers, `pinned` in workers with one environment each.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first are settings with vetted defaults
+        self,
+        env_id: str,
+        env_kwargs: dict[str, Any] | None = None,
+        *,
+        limits: Limits | None = None,
+        workers: int | None = None,
+        envs_per_worker: int = 8,
+        retries: int = 2,
+        mode: Literal["auto", "inline", "process"] = "auto",
+    ) -> None:
+        concurrency = load(env_id).metadata["concurrency"]
+        workers = _processors() if workers is None else workers
+        if mode not in ("auto", "inline", "process"):
+            raise BadValueError(f"pool mode {mode!r}; wanted 'auto', 'inline' or 'process'")
+        if workers < 1 or envs_per_worker < 1 or retries < 0:
+            raise BadValueError(
+                f"workers={workers}, envs_per_worker={envs_per_worker}, retries={retries}; "
+                "wanted at least 1, 1 and 0"
+            )
+        kwargs = {**gymnasium.spec(env_id).kwargs, **(env_kwargs or {})}
+        recipe = Recipe(env_id, ENVS[env_id], kwargs, limits or Limits())
+        inline = mode == "inline" or (mode == "auto" and concurrency == "thread")
+        places = 1 if concurrency == "pinned" else envs_per_worker
+        self.mode = "inline" if inline else "process"
+        self.retries = retries
+        self._backend = _Inline(recipe) if inline else _Processes(recipe, workers, places)
+        self._running = False
+        self._closed = False
+
+    async def run(
+        self,
+        requests: Sequence[R],
+        play: Callable[[Slot, R], Awaitable[T]],
+        *,
+        concurrency: int,
+    ) -> list[EpisodeReport[T]]:
+        """Play every request, at most `concurrency` at a time; reports in request order.
+
+        `play` may be called again for a request whose environment failed. What it raises itself
+        is reported and not retried.
+
+        Raises:
+            PoolError: the pool is closed or already running.
+            BadValueError: `concurrency` is below 1.
+        """
+        if self._closed or self._running:
+            state = "is closed" if self._closed else "plays one run at a time"
+            raise PoolError(f"the pool {state}; make another EnvPool")
+        if concurrency < 1:
+            raise BadValueError(f"concurrency={concurrency}; wanted at least 1")
+        self._running = True
+        waiting = iter(enumerate(requests))
+        reports: dict[int, EpisodeReport[T]] = {}
+
+        async def player() -> None:
+            for index, request in waiting:
+                report = await self._episode(index, request, play)
+                if index in reports:
+                    raise PoolError(f"episode {index} was reported twice; this is a bug")
+                reports[index] = report
+
+        try:
+            self._backend.begin()
+            async with asyncio.TaskGroup() as players:
+                for _ in range(min(concurrency, self._backend.capacity, len(requests))):
+                    players.create_task(player())
+        finally:
+            self._backend.end()
+            self._running = False
+        if sorted(reports) != list(range(len(requests))):
+            raise PoolError(f"{len(requests)} episodes dispatched, {len(reports)} reported")
+        return [reports[index] for index in range(len(requests))]
+
+    def close(self) -> None:
+        """Close every environment and end every worker. Harmless when done twice."""
+        self._closed = True
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def _episode(
+        self, index: int, request: R, play: Callable[[Slot, R], Awaitable[T]]
+    ) -> EpisodeReport[T]:
+        attempts, own_faults = 0, 0
+        while True:
+            attempts += 1
+            slot = self._backend.lease()
+            result, error = await _attempt(slot, request, play)
+            self._backend.tidy()
+            if slot.fault is None:
+                fault = None if error is None else Fault.AGENT
+                return EpisodeReport(index, result, error, attempts, fault)
+            own_faults += slot.own
+            innocent = attempts - own_faults
+            if (
+                own_faults > self.retries
+                or innocent > _INNOCENT_RESTARTS
+                or not slot.fault["retryable"]
+            ):
+                return EpisodeReport(index, None, slot.fault, attempts, Fault.ENV)
+
+
+async def _attempt(
+    slot: Lease, request: R, play: Callable[[Slot, R], Awaitable[T]]
+) -> tuple[T | None, ErrorInfo | None]:
+    """One try. A fault of the environment stands in `slot.fault`, whatever `play` made of it."""
+    try:
+        return await play(slot, request), None
+    except Exception as error:  # `play` is the caller's code: its failure is a report, not ours
+        return None, ErrorInfo(**{**describe_error(error), "retryable": False})
+    finally:
+        slot.release()
+
+
+def _processors() -> int:
+    """Processors that this process may use, which a container can make fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,73 @@
+"""An environment that fails on request: the action names the fault."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+from longstep_envs import Info, TextEnv
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def spawn() -> None:
+    """Leave a process behind in the worker's group."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # longstep-stray"])
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "raise": lambda: 1 / 0,
+    "exit": lambda: sys.exit(3),
+    "kill": kill,
+    "crash": lambda: ctypes.string_at(0),
+    "hang": lambda: time.sleep(600),
+    "late": lambda: time.sleep(1.5),
+    "print": lambda: os.write(1, b"noise\x00" * 10_000),
+    "spawn": spawn,
+}
+RESULTS: dict[str, Any] = {
+    "observation": 7,
+    "surprise": {"surprise": 1},
+    "score": {"score": float("nan")},
+    "error": {"error": {"type": "Down", "message": "engine is down", "retryable": True}},
+    "final": {"error": {"type": "Gone", "message": "engine is gone", "retryable": False}},
+}
+
+
+class FaultyEnv(TextEnv):
+    """Echoes; `FAULT` fails each time, `FAULT /PATH` fails while /PATH does not exist."""
+
+    metadata = TextEnv.metadata | {"concurrency": "process", "snapshot": "replay"}
+
+    def __init__(self, broken: str = "") -> None:
+        super().__init__()
+        if broken:
+            raise RuntimeError(broken)
+
+    @property
+    def task_ids(self) -> Sequence[str]:
+        return ["a", "b"]
+
+    def _begin(self, task_id: str, *, expert: bool) -> tuple[str, Info]:
+        return f"{task_id} {os.getpid()}", {}
+
+    def _act(self, action: str) -> tuple[str, bool, Info]:
+        fault, _, path = action.partition(" ")
+        if path.startswith("/"):
+            fault = "" if Path(path).exists() else fault
+            Path(path).touch()
+        FAULTS.get(fault, lambda: None)()
+        result = RESULTS.get(fault, {})
+        observation = cast("str", result) if result == 7 else f"{os.getpid()} {action}"
+        info = cast("Info", dict(result) if isinstance(result, dict) else {})
+        return observation, action == "end", info
+
+    def _make_copy(self) -> Self:
+        return type(self)()
