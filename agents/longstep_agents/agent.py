@@ -1,0 +1,192 @@
+"""Agents: what turns an observation into an action. One object plays one episode."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from longstep_envs.types import Info
+from pydantic import BaseModel, ConfigDict
+
+from longstep_agents.actions import ActionConfig, choices, read, write
+from longstep_agents.constraint import TokenTrie
+from longstep_agents.model import Model, SamplingParams
+from longstep_agents.render import Renderer
+from longstep_agents.types import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One decision: what goes to the environment, and the tokens it came from."""
+
+    action: str
+    valid: bool = True
+    bridge_ids: tuple[int, ...] = ()
+    completion: Completion = field(default_factory=Completion)
+
+
+class Agent(Protocol):
+    """Plays one episode."""
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """Choose an action."""
+        ...
+
+    def close(self) -> None:
+        """The episode is over: free what it held."""
+        ...
+
+
+class RandomAgent:
+    """Uniformly random among the admissible commands."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """An admissible command, or "look" where the environment lists none."""
+        return Act(self._random.choice(info.get("admissible_commands") or ["look"]))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ScriptedAgent:
+    """Plays a fixed list of actions, then repeats the last."""
+
+    def __init__(self, actions: Sequence[str]) -> None:
+        self._actions = list(actions)
+        self._turn = 0
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """The next action of the list."""
+        action = self._actions[min(self._turn, len(self._actions) - 1)] if self._actions else ""
+        self._turn += 1
+        return Act(action)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ExpertAgent:
+    """Plays the `expert_plan` that the environment gave at reset."""
+
+    def __init__(self) -> None:
+        self._script: ScriptedAgent | None = None
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """The plan's next action."""
+        if self._script is None:
+            self._script = ScriptedAgent(info.get("expert_plan", []))
+        return await self._script.act(observation, info)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class LanguageAgentConfig(BaseModel):
+    """How a language model acts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system: str | None = None
+    """A system prompt."""
+    action: ActionConfig = ActionConfig()
+    temperature: float = 1.0
+    max_tokens: int = 64
+    """Tokens of one completion."""
+
+
+class LanguageAgent:
+    """A language model in one growing context: observations and its own actions, in order."""
+
+    def __init__(
+        self, model: Model, renderer: Renderer, config: LanguageAgentConfig, seed: int
+    ) -> None:
+        self._model = model
+        self._renderer = renderer
+        self._config = config
+        self._seed = seed
+        self._context: list[int] = []
+        self._ended = True
+        self._session = object()
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """Extend the context with the observation and sample a completion."""
+        renderer, config = self._renderer, self._config
+        if self._context:
+            bridge = renderer.bridge(observation, ended=self._ended)
+        else:
+            bridge = renderer.opening(observation)
+        self._context += bridge
+        admissible = info.get("admissible_commands") or []
+        written = choices(admissible, config.action) if self._constrained else {}
+        trie = TokenTrie(self._encode(text) for text in written) if written else None
+        params = SamplingParams(
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            stop_ids=(renderer.end_id,),
+            constraint=trie,
+            session=self._session,
+            seed=self._seed,
+        )
+        completion = await self._model.sample(self._context, params)
+        self._context += completion.ids
+        self._ended = bool(completion.ids) and completion.ids[-1] == renderer.end_id
+        text = renderer.decode(completion.ids)
+        if text in written:
+            return Act(written[text], True, bridge, completion)
+        parsed = read(text, admissible, config.action)
+        return Act(parsed.command, parsed.valid, bridge, completion)
+
+    def close(self) -> None:
+        """Free the session's cache."""
+        self._model.release(self._session)
+
+    @property
+    def _constrained(self) -> bool:
+        return self._config.action.constraint == "admissible"
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return (*self._renderer.encode(text), self._renderer.end_id)
+
+
+
+class DemonstratingAgent:
+    """Plays a teacher's actions and records them as the language model would have written them.
+
+    The record is that of sampled text: same bridges, same tokens, same constraint. Imitation can
+    therefore train on it exactly as reinforcement learning trains on samples.
+    """
+
+    def __init__(
+        self, teacher: Agent, renderer: Renderer, config: LanguageAgentConfig
+    ) -> None:
+        self._teacher = teacher
+        self._renderer = renderer
+        self._config = config
+        self._begun = False
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """The teacher's action, tokenised."""
+        action = (await self._teacher.act(observation, info)).action
+        renderer, config = self._renderer, self._config.action
+        bridge = renderer.bridge(observation) if self._begun else renderer.opening(observation)
+        self._begun = True
+        written = choices(info.get("admissible_commands") or [], config)
+        text = next((text for text, command in written.items() if command == action), None)
+        if text is None:
+            written, text = {}, write(action, config)
+        ids = (*renderer.encode(text), renderer.end_id)
+        allowed = None
+        if written and config.constraint == "admissible":
+            trie = TokenTrie((*renderer.encode(other), renderer.end_id) for other in written)
+            allowed = trie.admitted_along(ids)
+        completion = Completion(ids, (0.0,) * len(ids), text, allowed=allowed)
+        return Act(action, True, bridge, completion)
+
+    def close(self) -> None:
+        """The teacher may hold something."""
+        self._teacher.close()

@@ -1,0 +1,133 @@
+"""One attention function for every way that longstep runs a transformers model.
+
+All tokens of a call lie in one row, [1, N], without padding. What they may attend to is decided
+by the `packing` object that the caller passes through the model: `Documents` in training,
+`LaneCache` in sampling. Any Hugging Face model with `attn_implementation=ATTENTION` works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+ATTENTION = "longstep_packed"
+
+
+class Packing(Protocol):
+    """How the tokens of one packed row attend to each other."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Attention of `query` [H, N, D] over `key`, `value` [K, N, D]: a tensor [H, N, D]."""
+        ...
+
+
+class Documents:
+    """Independent documents one after the other, each causal within itself."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.lengths = list(lengths)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Causal attention within each document; `layer` does not matter."""
+        outputs = [
+            scaled_dot_product_attention(
+                q[None], k[None], v[None], is_causal=True, scale=scale, enable_gqa=True
+            )[0]
+            for q, k, v in zip(
+                query.split(self.lengths, 1),
+                key.split(self.lengths, 1),
+                value.split(self.lengths, 1),
+                strict=True,
+            )
+        ]
+        return torch.cat(outputs, 1)
+
+
+class LaneCache:
+    """Keys and values of `lanes` growing sequences, of which each call extends some.
+
+    Call `extend` with the lanes and the number of new tokens each gets, then run the model on
+    those tokens. Memory: 2 * layers * lanes * heads * capacity * head_dim numbers; capacity
+    doubles when a sequence outgrows it.
+    """
+
+    def __init__(self, layers: int, lanes: int, heads: int, head_dim: int, capacity: int) -> None:
+        shape = (lanes, heads, capacity, head_dim)
+        self._keys = [torch.zeros(shape) for _ in range(layers)]
+        self._values = [torch.zeros(shape) for _ in range(layers)]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> LaneCache:
+        """The same cache on another device or in another precision."""
+        self._keys = [cache.to(device, dtype) for cache in self._keys]
+        self._values = [cache.to(device, dtype) for cache in self._values]
+        return self
+
+    def extend(self, lanes: Sequence[int], starts: Sequence[int], counts: Sequence[int]) -> Tensor:
+        """Prepare a call in which lane i gets `counts[i]` tokens after its first `starts[i]`.
+
+        Returns the position of every new token, [N].
+        """
+        device = self._keys[0].device
+        self._grow(max(s + c for s, c in zip(starts, counts, strict=True)))
+        start, count = torch.tensor(starts), torch.tensor(counts)
+        row = torch.repeat_interleave(torch.arange(len(lanes)), count)
+        offset = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
+        position = start[row] + offset
+        self._row, self._offset = row.to(device), offset.to(device)
+        self._lane = torch.tensor(lanes, device=device)
+        self._token_lane, self._position = self._lane[self._row], position.to(device)
+        self._width, self._span = int(count.max()), int((start + count).max())
+        limit = start[:, None] + torch.arange(self._width)
+        self._mask = (torch.arange(self._span) <= limit[..., None]).to(device)[:, None]
+        return self._position
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Store the new keys and values, then attend to each lane's own past."""
+        keys, values = self._keys[layer], self._values[layer]
+        keys[self._token_lane, :, self._position] = key.transpose(0, 1)
+        values[self._token_lane, :, self._position] = value.transpose(0, 1)
+        heads, _, dim = query.shape
+        padded = query.new_zeros(len(self._lane), self._width, heads, dim)
+        padded[self._row, self._offset] = query.transpose(0, 1)
+        output = scaled_dot_product_attention(
+            padded.transpose(1, 2),
+            keys[self._lane, :, : self._span],
+            values[self._lane, :, : self._span],
+            attn_mask=self._mask,
+            scale=scale,
+            enable_gqa=True,
+        )
+        return output.transpose(1, 2)[self._row, self._offset].transpose(0, 1)
+
+    def _grow(self, needed: int) -> None:
+        capacity = self._keys[0].shape[2]
+        if needed <= capacity:
+            return
+        extra = max(needed, 2 * capacity) - capacity
+        for caches in (self._keys, self._values):
+            for layer, cache in enumerate(caches):
+                caches[layer] = torch.nn.functional.pad(cache, (0, 0, 0, extra))
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packing: Packing,
+    scaling: float,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The function registered with transformers; tensors are [1, heads, N, head_dim]."""
+    output = packing.attend(int(module.layer_idx), query[0], key[0], value[0], scaling)  # type: ignore[arg-type]
+    return output.transpose(0, 1)[None], None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)

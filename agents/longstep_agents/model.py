@@ -1,0 +1,39 @@
+"""What every engine offers: token ids in, sampled token ids and their log-probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from longstep_agents.constraint import TokenTrie
+from longstep_agents.types import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How one completion is sampled."""
+
+    temperature: float = 1.0
+    """0 takes the most probable token."""
+    max_tokens: int = 64
+    stop_ids: tuple[int, ...] = ()
+    """A completion ends with the first of these; it stays part of the completion."""
+    constraint: TokenTrie | None = None
+    """Only token sequences of this trie can be sampled, end token included."""
+    session: Hashable = None
+    """Calls of one session keep their key-value cache as long as prompts extend exactly."""
+    seed: int = 0
+    """Seeds a session's randomness at its first call; a call without session is a session."""
+
+
+class Model(Protocol):
+    """An engine. Calls may be awaited concurrently; the engine batches them."""
+
+    async def sample(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
+        """One completion of `prompt_ids`."""
+        ...
+
+    def release(self, session: Hashable) -> None:
+        """Forget a session and free what it holds. Unknown sessions are ignored."""
+        ...

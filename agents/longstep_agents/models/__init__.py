@@ -1,0 +1,1 @@
+"""Engines: each in its own module, imported only when used."""

@@ -1,0 +1,134 @@
+"""Checkpoints: a folder that transformers and vLLM load, plus what an exact resume needs.
+
+A checkpoint is written beside its final place, its manifest of hashes last, and then renamed.
+What has no valid manifest is not a checkpoint. All randomness of a run is a function of the
+seed, the phase and the iteration, so weights, optimiser and counters are the whole state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from longstep_envs.types import DataError
+from longstep_training.policy import Updater, load_model
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come."""
+
+    phase: str
+    iteration: int
+    """Iterations of the phase that are done."""
+    seconds: float
+    """Training time so far, over all parts of an interrupted run."""
+    policy_version: int
+    """Optimiser updates of the sampler's weights so far."""
+
+
+def save_checkpoint(
+    root: Path, tokenizer: PreTrainedTokenizerBase, updater: Updater, progress: Progress, keep: int
+) -> Path:
+    """Write the checkpoint of `progress` under `root`, and delete all but the newest `keep`."""
+    final = root / f"{progress.phase}-{progress.iteration:06d}"
+    partial = root / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    updater.model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    save_file(_optimizer_tensors(updater.optimizer), partial / "optimizer.safetensors")
+    state = {**asdict(progress), "optimizer_steps": updater.steps}
+    (partial / "progress.json").write_text(json.dumps(state, indent=1) + "\n")
+    hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
+    for path in partial.iterdir():
+        _sync(path)
+    (partial / MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n")
+    _sync(partial / MANIFEST)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    _sync(root)
+    for old in find_checkpoints(root)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def find_checkpoints(root: Path) -> list[Path]:
+    """The whole checkpoints under `root`, oldest first."""
+    whole = [path.parent for path in root.glob(f"*/{MANIFEST}") if path.parent.name[0] != "."]
+    return sorted(whole, key=lambda path: _progress_of(path).policy_version)
+
+
+def read_checkpoint(folder: Path) -> Progress:
+    """The progress of a checkpoint whose files are all as its manifest says.
+
+    Raises:
+        DataError: a file is missing or was changed since.
+    """
+    try:
+        hashes = json.loads((folder / MANIFEST).read_text())
+        wrong = [name for name, digest in hashes.items() if _hash(folder / name) != digest]
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{folder} is not a checkpoint: {error}") from error
+    if wrong:
+        raise DataError(
+            f"checkpoint {folder}: {', '.join(wrong)} changed since it was written; delete the "
+            "folder to resume from the one before"
+        )
+    return _progress_of(folder)
+
+
+def restore(folder: Path, updater: Updater) -> None:
+    """Put a checkpoint's weights, optimiser state and step count into `updater`."""
+    model: PreTrainedModel = load_model(folder)
+    updater.model.load_state_dict(model.state_dict())
+    tensors = load_file(folder / "optimizer.safetensors")
+    _load_optimizer(updater.optimizer, tensors)
+    updater.steps = int(json.loads((folder / "progress.json").read_text())["optimizer_steps"])
+
+
+def _progress_of(folder: Path) -> Progress:
+    state = json.loads((folder / "progress.json").read_text())
+    del state["optimizer_steps"]
+    return Progress(**state)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": value.clone()
+        for index, entry in state.items()
+        for name, value in entry.items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,39 @@
+"""Data that a training run needs: generated once, then found again by its manifest."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from longstep_envs.types import UnknownNameError
+from longstep_training.config import Config
+
+GENERATORS: dict[str, str] = {"alfworld": "longstep_tasks.alfworld.generate:generate"}
+"""Name to "module:function"; the function takes a folder and options, and does nothing when the
+folder already holds what the options describe."""
+
+
+class DataConfig(Config):
+    """One folder of generated tasks."""
+
+    out: Path
+    generator: str = "alfworld"
+    """A key of `GENERATORS`."""
+    options: dict[str, Any] = {}
+    """What the generator takes: seed, splits, limits on size."""
+
+
+def prepare(config: DataConfig) -> None:
+    """Generate the folder unless it is there.
+
+    Raises:
+        UnknownNameError: there is no such generator.
+        DataError: the folder holds something else.
+    """
+    if config.generator not in GENERATORS:
+        raise UnknownNameError(
+            f"unknown data generator {config.generator!r}; there are {sorted(GENERATORS)}"
+        )
+    module, _, function = GENERATORS[config.generator].partition(":")
+    getattr(import_module(module), function)(config.out, **config.options)

@@ -1,0 +1,156 @@
+"""What a run writes and shows: metrics.jsonl, episodes/*.jsonl, and a progress display."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from longstep_agents.types import Group
+
+PHASES = ("imitation", "rl")
+_PLAIN_SECONDS = 10.0
+
+
+class RunLog:
+    """Appends to a run directory. Every line is on disk before the next is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._metrics = folder / "metrics.jsonl"
+        self._episodes = folder / "episodes"
+        self._episodes.mkdir(parents=True, exist_ok=True)
+
+    def rewind(self, phase: str, iteration: int) -> None:
+        """Drop what was written after the given iteration: a resumed run writes it again."""
+        last = (PHASES.index(phase), iteration)
+        kept = [row for row in self.rows() if _place(row) <= last]
+        _replace(self._metrics, kept)
+        for path in self._episodes.glob("*.jsonl"):
+            _replace(path, [row for row in _read(path) if _place(row) <= last])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every metrics row so far."""
+        return _read(self._metrics)
+
+    def metrics(self, row: dict[str, Any]) -> None:
+        """Append one row."""
+        _append(self._metrics, [row])
+
+    def episodes(
+        self,
+        phase: str,
+        iteration: int,
+        groups: Sequence[Group],
+        credit_PGS: Sequence[Sequence[Sequence[float]]] | None = None,
+    ) -> None:
+        """Append the groups' trajectories, with the credit of each step where there is any."""
+        lines = []
+        for g, group in enumerate(groups):
+            for i, trajectory in enumerate(group.trajectories):
+                credit = credit_PGS[g][i] if credit_PGS is not None else None
+                steps = [
+                    {
+                        "observation": step.observation,
+                        "action": step.action,
+                        "reward": step.reward,
+                        "credit": credit[s] if credit is not None else None,
+                        "state_key": step.state_key,
+                        "action_valid": step.action_valid,
+                        "logprob": sum(step.completion.logprobs),
+                    }
+                    for s, step in enumerate(trajectory.steps)
+                ]
+                lines.append(
+                    {
+                        "phase": phase,
+                        "iteration": iteration,
+                        "group": g,
+                        "task_id": trajectory.task_id,
+                        "task_type": trajectory.task_type,
+                        "success": trajectory.success,
+                        "score": trajectory.score,
+                        "outcome": trajectory.outcome,
+                        "stop_reason": trajectory.stop_reason,
+                        "steps": steps,
+                        "final_observation": trajectory.final_observation,
+                    }
+                )
+        _append(self._episodes / f"{phase}.jsonl", lines)
+
+
+class Display:
+    """A live bar on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._console = Console(stderr=True, quiet=not shown, highlight=False)
+        self._live = shown and self._console.is_terminal
+        self._shown_at = 0.0
+        self._bar = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._started = time.perf_counter()
+        if self._live:
+            self._bar.start()
+
+    def message(self, text: str) -> None:
+        """One line that stays."""
+        self._console.print(text, markup=False)
+
+    def update(self, phase: str, done: int, total: int, status: str) -> None:
+        """Show that `done` of `total` iterations of a phase are over."""
+        if self._live:
+            if phase not in self._tasks:
+                self._tasks[phase] = self._bar.add_task(phase, total=total, status="")
+            self._bar.update(self._tasks[phase], completed=done, status=status)
+        elif time.perf_counter() - self._shown_at > _PLAIN_SECONDS or done == total:
+            self._shown_at = time.perf_counter()
+            elapsed = self._shown_at - self._started
+            self.message(f"{elapsed:6.0f} s  {phase} {done}/{total}  {status}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._bar.stop()
+
+
+def _place(row: dict[str, Any]) -> tuple[int, int]:
+    phase = row.get("after", row["phase"])
+    return PHASES.index(phase), int(row["iteration"])
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """All whole lines; a last line that was cut off by a crash is ignored."""
+    if not path.exists():
+        return []
+    text = path.read_text("utf-8")
+    lines = text.splitlines()
+    if text and not text.endswith("\n"):
+        lines = lines[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def _append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    _append(partial, rows)
+    partial.replace(path)

@@ -1,0 +1,135 @@
+"""The training loop: sample, score, credit, batch, update."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from longstep_agents.actions import write
+from longstep_agents.agent import ExpertAgent
+from longstep_agents.rollout import EpisodeRequest, collect
+from longstep_agents.small_policy import build_model, build_tokenizer, save_policy
+from longstep_envs import EnvPool, Limits
+from longstep_training.batch import build_row, build_rows
+from longstep_training.config import dump_toml
+from longstep_training.credit import CREDIT
+from longstep_training.data import prepare
+from longstep_training.distributed import World, launch
+from longstep_training.imitation import imitation_loss
+from longstep_training.recipe import TrainConfig
+from longstep_training.reinforcement import policy_loss
+from longstep_training.rewards import score
+from longstep_training.run import Run
+
+__all__ = ["TrainConfig", "train"]
+
+
+def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
+    """Train as `config` says and leave a run directory at `out`.
+
+    Raises:
+        LongstepError: the config, the data or the run directory is not usable.
+    """
+    for data in config.data:
+        prepare(data)
+    if not resume:
+        (out / "policy").parent.mkdir(parents=True, exist_ok=True)
+        (out / "config.toml").write_text(dump_toml(config), "utf-8")
+        make_policy(config, out / "policy")
+    launch(config.run.processes, work, config, out, resume)
+
+
+def work(world: World, config: TrainConfig, out: Path, resume: bool) -> None:
+    """One process's part of the run."""
+    run = Run(world, config, out, resume=resume)
+    try:
+        imitate(run)
+        run.evaluate("warm start")
+        reinforce(run)
+        run.evaluate("rl")
+    finally:
+        run.close()
+
+
+def imitate(run: Run) -> None:
+    """The warm start: maximise the likelihood of expert demonstrations."""
+    config = run.config.imitation
+    for iteration in run.iterations("imitation", config.iterations):
+        timer = Timer()
+        groups = run.demonstrate(iteration)
+        timer.lap("rollout")
+        rows = [build_row(t, [1.0] * len(t.steps)) for g in groups for t in g.trajectories]
+        objective = partial(imitation_loss, run.model, config=config)
+        sums = run.update(rows, objective, ("imitation", iteration), config.updates)
+        timer.lap("update")
+        run.finish("imitation", iteration, groups, sums, timer.laps)
+
+
+def reinforce(run: Run) -> None:
+    """Reinforcement learning from groups of sampled trajectories."""
+    config = run.config.rl
+    for iteration in run.iterations("rl", config.iterations):
+        timer = Timer()
+        groups = run.sample_groups(iteration)
+        timer.lap("rollout")
+        scored = score(groups, config.rewards)
+        advantages_PGS = CREDIT[config.credit.name](scored, config.credit)
+        rows = build_rows(scored, advantages_PGS)
+        timer.lap("credit")
+        objective = partial(policy_loss, run.model, config=config)
+        sums = run.update(rows, objective, ("rl", iteration), config.updates)
+        timer.lap("update")
+        if run.world.leads:
+            shown = run.config.run.log_groups
+            run.log.episodes("rl", iteration, scored[:shown], advantages_PGS[:shown])
+        run.finish("rl", iteration, groups, sums, timer.laps)
+
+
+class Timer:
+    """Wall seconds of the parts of an iteration."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Give the time since the last lap to `name`."""
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now
+
+
+def make_policy(config: TrainConfig, folder: Path) -> None:
+    """The model and tokenizer that training starts from: a copy, or a small new one."""
+    if config.policy.path is not None:
+        shutil.copytree(config.policy.path, folder)
+        return
+    texts = asyncio.run(_expert_texts(config))
+    tokenizer = build_tokenizer(texts)
+    save_policy(build_model(tokenizer, config.policy.small, config.seed), tokenizer, folder)
+
+
+async def _expert_texts(config: TrainConfig) -> list[str]:
+    """Every observation, and every action as the agent writes it, of some expert episodes."""
+    rng = random.Random(f"{config.seed}/vocabulary")
+    ids = config.train.task_ids()
+    drawn = [ids[rng.randrange(len(ids))] for _ in range(config.policy.vocabulary_episodes)]
+    kinds = list(config.imitation.experts)
+    requests = [
+        EpisodeRequest(task, rng.randrange(2**31), expert=kinds[i % len(kinds)])
+        for i, task in enumerate(drawn)
+    ]
+    source = replace_turns = config.train
+    limits = Limits(turns=replace_turns.turns)
+    with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits) as pool:
+        played = await collect(pool, requests, lambda _: ExpertAgent())
+    action = config.agent.action
+    texts = [t.final_observation for t in played]
+    for trajectory in played:
+        for step in trajectory.steps:
+            texts += [step.observation, write(step.action, action)]
+    return texts

@@ -1,0 +1,160 @@
+"""The trained model: scores packed rows and takes optimiser steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from longstep_agents.attention import ATTENTION, Documents
+from longstep_training.batch import Batch, Row, pack
+from longstep_training.config import Config
+from longstep_training.distributed import World
+
+
+class OptimizerConfig(Config):
+    """AdamW, its schedule and how rows are packed."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    warmup_steps: int = 0
+    decay_steps: int | None = None
+    """Optimiser steps over which the rate falls to `final_fraction` along a cosine."""
+    final_fraction: float = 0.03
+    token_budget: int = 8192
+    """Tokens of one packed forward and backward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The policy's view of a batch's chosen tokens, under the distribution sampled from."""
+
+    logprobs_T: Tensor
+    entropy_T: Tensor
+    context_loss: Tensor
+    """Summed cross-entropy of the tokens that were not chosen; 0 unless asked for."""
+    context_tokens: int = 0
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """A causal LM from a folder in Hugging Face format, with longstep's packed attention."""
+    disable_progress_bar()
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation=ATTENTION, dtype=torch.float32
+    )
+    return model
+
+
+def score(model: PreTrainedModel, batch: Batch, *, context: bool = False) -> Scores:
+    """Log-probability and entropy of every chosen token, [T].
+
+    Logits are computed at chosen tokens only, or at every token when `context` is set.
+    """
+    before_T = batch.chosen_T - 1
+    kept = slice(None) if context else before_T
+    logits = model(
+        input_ids=batch.ids_N[None],
+        position_ids=batch.positions_N[None],
+        packing=Documents(batch.lengths),
+        use_cache=False,
+        logits_to_keep=0 if context else kept,
+    ).logits[0]
+    chosen_logits = logits[before_T] if context else logits
+    logprobs_T, entropy_T = _score_chosen(chosen_logits.float(), batch)
+    if not context:
+        return Scores(logprobs_T, entropy_T, logits.new_zeros(()))
+    targets = _context_targets(batch)
+    loss = cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")
+    return Scores(logprobs_T, entropy_T, loss, int((targets >= 0).sum()))
+
+
+def _score_chosen(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    target_T = batch.ids_N[batch.chosen_T]
+    logprobs_T = logits.new_zeros(len(target_T))
+    entropy_T = logits.new_zeros(len(target_T))
+    if batch.free_T.any():
+        free = batch.free_T.nonzero()[:, 0]
+        distribution = logits[free].log_softmax(-1)
+        logprobs_T[free] = distribution.gather(1, target_T[free, None])[:, 0]
+        entropy_T[free] = -(distribution.exp() * distribution).sum(-1)
+    if batch.admitted_TA is not None:
+        bound = (~batch.free_T).nonzero()[:, 0]
+        admitted = batch.admitted_TA[bound]
+        outside = admitted < 0
+        distribution = logits[bound].gather(1, admitted.clamp(min=0))
+        distribution = distribution.masked_fill(outside, -torch.inf).log_softmax(-1)
+        column = (admitted == target_T[bound, None]).int().argmax(1, keepdim=True)
+        logprobs_T[bound] = distribution.gather(1, column)[:, 0]
+        finite = distribution.masked_fill(outside, 0.0)
+        entropy_T[bound] = -(finite.exp() * finite).masked_fill(outside, 0.0).sum(-1)
+    return logprobs_T, entropy_T
+
+
+def _context_targets(batch: Batch) -> Tensor:
+    """The next token of each token; -100 at row ends and before chosen tokens."""
+    targets = batch.ids_N.roll(-1)
+    ends = torch.tensor(batch.lengths).cumsum(0) - 1
+    targets[ends] = -100
+    targets[batch.chosen_T - 1] = -100
+    return targets
+
+
+class Updater:
+    """AdamW over a model, with the loss summed over rows and ranks and divided once."""
+
+    def __init__(self, model: PreTrainedModel, config: OptimizerConfig, world: World) -> None:
+        self.model = model
+        self.config = config
+        self.world = world
+        self.steps = 0
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    def step(
+        self, rows: Sequence[Row], objective: Callable[[Batch], tuple[Tensor, dict[str, float]]]
+    ) -> dict[str, float]:
+        """One optimiser step on this rank's rows and those of the other ranks.
+
+        `objective` gives a batch's summed loss and summed statistics; the statistic `tokens`
+        is what the loss is divided by. Returns the sums over all ranks, and `grad_norm`.
+        """
+        totals = {"tokens": float(sum(len(row.positions) for row in rows)), "rows": len(rows)}
+        count = max(1.0, self.world.sum_values(totals)["tokens"])
+        sums: dict[str, float] = {}
+        for batch in pack(rows, self.config.token_budget):
+            loss, statistics = objective(batch)
+            (loss / count).backward()  # type: ignore[no-untyped-call]
+            for name, value in statistics.items():
+                sums[name] = sums.get(name, 0.0) + value
+        parameters = list(self.model.parameters())
+        self.world.sum_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        return {**sums, **totals, "grad_norm": float(norm)}
+
+    def _rate(self) -> float:
+        config = self.config
+        warm = min(1.0, (self.steps + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+        if config.decay_steps is None:
+            return warm
+        progress = min(1.0, self.steps / config.decay_steps)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
+        return warm * (config.final_fraction + (1.0 - config.final_fraction) * cosine)

@@ -1,0 +1,88 @@
+"""The config of a training run: what `longstep train CONFIG` reads."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from longstep_agents.agent import LanguageAgentConfig
+from longstep_agents.small_policy import SmallPolicyConfig
+from longstep_training.config import Config
+from longstep_training.data import DataConfig
+from longstep_training.imitation import ImitationConfig
+from longstep_training.reinforcement import ReinforcementConfig
+
+
+class TaskSource(Config):
+    """Where tasks come from: an environment, as `gymnasium.make` takes it, and its limits."""
+
+    env_id: str
+    env_kwargs: dict[str, Any] = {}
+    turns: int | None = 50
+    """The turn limit."""
+
+    def task_ids(self) -> tuple[str, ...]:
+        """The environment's tasks, in its order."""
+        return _task_ids(self.model_dump_json())
+
+
+@lru_cache
+def _task_ids(source: str) -> tuple[str, ...]:
+    from longstep_envs import make
+
+    parsed = TaskSource.model_validate_json(source)
+    env = make(parsed.env_id, **parsed.env_kwargs)
+    try:
+        return tuple(env.unwrapped.task_ids)  # type: ignore[attr-defined]
+    finally:
+        env.close()
+
+
+class EvaluationConfig(Config):
+    """One set of tasks that is played after each phase."""
+
+    name: str
+    tasks: TaskSource
+    episodes: int = 128
+    """The first so many tasks, once each."""
+    temperature: float = 1.0
+
+
+class PolicyConfig(Config):
+    """Where training starts from."""
+
+    path: Path | None = None
+    """A folder in Hugging Face format; without it a small model is made."""
+    small: SmallPolicyConfig = SmallPolicyConfig()
+    vocabulary_episodes: int = 2048
+    """Expert episodes from whose text the small model's tokenizer is made."""
+
+
+class RunConfig(Config):
+    """How the run uses the machine."""
+
+    processes: int = 1
+    """Processes that train together, each with its share of the episodes."""
+    threads: int = 1
+    """Compute threads of each process."""
+    concurrency: int = 256
+    """Episodes that a process plays at a time."""
+    checkpoint_every: int = 20
+    keep_checkpoints: int = 2
+    log_groups: int = 1
+    """Groups of each iteration of which every episode is written out."""
+
+
+class TrainConfig(Config):
+    """A whole run."""
+
+    seed: int = 0
+    data: tuple[DataConfig, ...] = ()
+    train: TaskSource
+    evaluation: tuple[EvaluationConfig, ...] = ()
+    policy: PolicyConfig = PolicyConfig()
+    agent: LanguageAgentConfig = LanguageAgentConfig()
+    imitation: ImitationConfig = ImitationConfig()
+    rl: ReinforcementConfig = ReinforcementConfig()
+    run: RunConfig = RunConfig()
