@@ -26,7 +26,8 @@ from longstep_envs.types import (
 
 if TYPE_CHECKING:
     from longstep_envs.check import CheckReport, check_env
-    from longstep_envs.pool import EnvPool, EpisodeReport, Fault, Slot
+    from longstep_envs.pool import EnvPool, EpisodeReport, Fault
+    from longstep_envs.slots import Slot
 
 __all__ = [
     "ENVS",
@@ -61,7 +62,7 @@ _LAZY = {
     "EnvPool": "longstep_envs.pool",
     "EpisodeReport": "longstep_envs.pool",
     "Fault": "longstep_envs.pool",
-    "Slot": "longstep_envs.pool",
+    "Slot": "longstep_envs.slots",
 }
 
 

@@ -95,9 +95,10 @@ class TextEnv(gymnasium.Env[str, str]):
         super().reset(seed=self._seed)
         chosen = options or {}
         task_id = self._choose_task(chosen.get("task"))
+        self._task_id, self._actions = task_id, []
         observation, info = self._begin(task_id, expert=bool(chosen.get("expert", False)))
-        self._task_id, self._actions, self._over = task_id, [], False
         self._accept(observation, info, score=0.0)
+        self._over = False
         return observation, self._complete(info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:  # type: ignore[override]
@@ -154,10 +155,10 @@ class TextEnv(gymnasium.Env[str, str]):
         if snapshot.state is None:
             return self._replay(snapshot)
         state, random, observation, score, over = snapshot.state
-        info = self._set_state(state)
-        self.np_random.bit_generator.state = random
         self._task_id, self._seed = snapshot.task_id, snapshot.seed
         self._actions = list(snapshot.actions)
+        info = self._set_state(state)
+        self.np_random.bit_generator.state = random
         self._observation, self._score, self._over = observation, score, over
         return self._observation, self._complete(info)
 

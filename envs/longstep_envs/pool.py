@@ -153,7 +153,6 @@ class EnvPool:
         retries: int = 2,
         mode: Literal["auto", "inline", "process"] = "auto",
     ) -> None:
-        concurrency = load(env_id).metadata["concurrency"]
         workers = _processors() if workers is None else workers
         if mode not in ("auto", "inline", "process"):
             raise BadValueError(f"pool mode {mode!r}; wanted 'auto', 'inline' or 'process'")
@@ -162,8 +161,10 @@ class EnvPool:
                 f"workers={workers}, envs_per_worker={envs_per_worker}, retries={retries}; "
                 "wanted at least 1, 1 and 0"
             )
+        load(env_id)
         kwargs = {**gymnasium.spec(env_id).kwargs, **(env_kwargs or {})}
         recipe = Recipe(env_id, ENVS[env_id], kwargs, limits or Limits())
+        concurrency = _concurrency(recipe)
         inline = mode == "inline" or (mode == "auto" and concurrency == "thread")
         places = 1 if concurrency == "pinned" else envs_per_worker
         self.mode = "inline" if inline else "process"
@@ -259,6 +260,17 @@ async def _attempt(
         return None, ErrorInfo(**{**describe_error(error), "retryable": False})
     finally:
         slot.release()
+
+
+def _concurrency(recipe: Recipe) -> str:
+    """What the metadata allows. An instance may be stricter than its class, by its options."""
+    declared: str = load(recipe.env_id).metadata["concurrency"]
+    if declared != "thread":
+        return declared
+    env = recipe.make()
+    declared = env.metadata["concurrency"]
+    close_quietly(env)
+    return declared
 
 
 def _processors() -> int:

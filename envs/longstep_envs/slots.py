@@ -26,7 +26,7 @@ class Slot(Protocol):
     """One environment of the pool, leased for one attempt at an episode."""
 
     async def reset(
-        self, task_id: str | None, seed: int | None, *, expert: bool = False
+        self, task_id: str | None, seed: int | None, *, expert: bool | str = False
     ) -> tuple[str, Info]:
         """Start the episode. Raises EnvFaultError, which `play` lets pass."""
 
@@ -58,7 +58,7 @@ class InlineSlot:
         self._env = idle.pop() if idle else None
 
     async def reset(
-        self, task_id: str | None, seed: int | None, *, expert: bool = False
+        self, task_id: str | None, seed: int | None, *, expert: bool | str = False
     ) -> tuple[str, Info]:
         """Start the episode."""
         try:
@@ -105,7 +105,7 @@ class ProcessSlot:
         self._seconds = limits.step_seconds
 
     async def reset(
-        self, task_id: str | None, seed: int | None, *, expert: bool = False
+        self, task_id: str | None, seed: int | None, *, expert: bool | str = False
     ) -> tuple[str, Info]:
         """Start the episode."""
         if self._place not in self._link.opened:

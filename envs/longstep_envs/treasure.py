@@ -70,8 +70,7 @@ class TreasureEnv(TextEnv):
 
     def _begin(self, task_id: str, *, expert: bool) -> tuple[str, Info]:
         rooms, locks, _ = self._options
-        self._task_id, self._state = task_id, State()
-        self._world = make_world(task_id, rooms, locks)
+        self._world, self._state = make_world(task_id, rooms, locks), State()
         info = self._describe()
         if expert:
             info["expert_plan"] = solve(self._world)

@@ -67,7 +67,7 @@ class Host:
         """Make the environment of a place."""
         self.envs[place] = self.recipe.make()
 
-    def reset(self, place: int, task_id: str | None, seed: int | None, expert: bool) -> Any:
+    def reset(self, place: int, task_id: str | None, seed: int | None, expert: bool | str) -> Any:
         """Start an episode."""
         options = {"task": task_id, "expert": expert}
         return checked_reset(self.envs[place].reset(seed=seed, options=options))
