@@ -49,10 +49,19 @@ def load_config(model: type[ConfigT], path: Path, overrides: Sequence[str] = ())
     Raises:
         ConfigError: a file is missing or not TOML, or holds unknown keys or wrong values.
     """
+    return build_config(model, read_tree(path, overrides), source=str(path))
+
+
+def read_tree(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What `path` and the files it extends say, with `overrides` put on top; not yet checked.
+
+    Raises:
+        ConfigError: a file is missing or not TOML, or an override is malformed.
+    """
     tree = _read_extended(path, chain=())
     for override in overrides:
         _apply(tree, override)
-    return build_config(model, tree, source=str(path))
+    return tree
 
 
 def build_config(model: type[ConfigT], tree: Mapping[str, Any], source: str) -> ConfigT:

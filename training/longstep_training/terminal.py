@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _KEPT = frozenset("\n\t\u200d")  # the joiner holds emoji together
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co"})
@@ -18,3 +21,16 @@ def clean(text: str, limit: int = _LIMIT) -> str:
     )
     hidden = len(text) - limit
     return f"{shown} … ({hidden:,} more characters)" if hidden > 0 else shown
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while the block runs; it is told (done, total). Silent off a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(unit)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,1 @@
+"""The subcommands of `longstep`; each imports what it needs when it runs."""

@@ -1,0 +1,90 @@
+"""`longstep train`, `eval` and `view`: everything about runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longstep_training.commands.options import Overrides
+from longstep_training.config import ConfigError, build_config, dump_toml, load_config, read_tree
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")]
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="A TOML file, as in configs/.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder. Default: runs/NAME-DATE-TIME.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Continue this run; CONFIG is then its own.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config and stop.")
+    ] = False,
+) -> None:
+    """Train an agent: imitation, then reinforcement learning, then a report."""
+    source = _config_path(config, out, resume)
+    tree = read_tree(source, overrides or ())  # before torch is loaded, which takes seconds
+    from longstep_training.loop import TrainConfig
+    from longstep_training.loop import train as run_training
+    from longstep_training.report import write_report
+
+    settings = build_config(TrainConfig, tree, source=str(source))
+    if dry_run:
+        typer.echo(dump_toml(settings), nl=False)
+        return
+    run = resume or out or _fresh_folder(source)
+    try:
+        run_training(settings, run, resume is not None)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; continue with: longstep train --resume {run}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"report: {write_report(run)}")
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file. Default: config.toml of the checkpoint's run."),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Play a checkpoint on held-out tasks and print its success rates."""
+    from longstep_training.evaluate import evaluate_checkpoint
+    from longstep_training.loop import TrainConfig
+
+    source = config or checkpoint.parent.parent / "config.toml"
+    evaluate_checkpoint(checkpoint, load_config(TrainConfig, source, overrides or ()))
+
+
+def view(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]) -> None:
+    """Write a run's report.html anew, also while the run goes on, and print its path."""
+    from longstep_training.report import write_report
+
+    typer.echo(write_report(run))
+
+
+def _config_path(config: Path | None, out: Path | None, resume: Path | None) -> Path:
+    if resume is not None:
+        if out is not None:
+            raise typer.BadParameter("--resume continues in its own folder; leave --out away")
+        return config or resume / "config.toml"
+    if config is None:
+        raise typer.BadParameter("name a CONFIG, or a run to --resume")
+    if out is not None and (out / "config.toml").exists():
+        raise ConfigError(
+            f"{out} holds a run already; name another --out, or continue it with --resume {out}"
+        )
+    return config
+
+
+def _fresh_folder(config: Path) -> Path:
+    return Path("runs") / f"{config.stem}-{datetime.now():%Y%m%d-%H%M%S}"
