@@ -8,9 +8,14 @@ MakeRun = Callable[..., Path]
 
 
 def place(
-    iteration: int, group: int | None, success: bool, credit: bool = True, phase: str = "rl"
+    iteration: int,
+    group: int | None,
+    success: bool,
+    credit: bool = True,
+    phase: str = "rl",
+    task: str = "t",
 ) -> EpisodePlace:
-    return EpisodePlace(Path("x"), 0, phase, iteration, group, success, credit)
+    return EpisodePlace(Path("x"), 0, phase, iteration, group, task, success, credit)
 
 
 def test_the_latest_mixed_group_is_chosen() -> None:
@@ -19,6 +24,11 @@ def test_the_latest_mixed_group_is_chosen() -> None:
     older = [place(2, 1, True), place(2, 1, False)]
     alone = [place(9, 5, True), place(8, None, False)]
     assert choose_group([*older, *solved, *alone, *mixed]) == mixed
+
+
+def test_episodes_of_another_task_are_no_siblings() -> None:
+    siblings = [place(4, 0, True), place(4, 0, False)]
+    assert choose_group([*siblings, place(4, 0, True, task="other")]) == siblings
 
 
 def test_without_a_mixed_group_the_latest_one_serves() -> None:

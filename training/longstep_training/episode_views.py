@@ -82,10 +82,11 @@ class GroupView:
 
 def choose_group(places: Sequence[EpisodePlace]) -> list[EpisodePlace]:
     """The latest group with successes and failures; else the latest group; else nothing."""
-    groups: dict[tuple[str, int, int | str], list[EpisodePlace]] = {}
+    groups: dict[object, list[EpisodePlace]] = {}
     for place in places:
         if place.group is not None and place.phase != "eval":
-            groups.setdefault((place.phase, place.iteration, place.group), []).append(place)
+            key = (place.phase, place.iteration, place.group, place.task_id)
+            groups.setdefault(key, []).append(place)
     siblings = [group for group in groups.values() if len(group) > 1]
     siblings.sort(key=lambda group: (_mixed(group), _with_credit(group), group[0].iteration))
     return siblings[-1] if siblings else []

@@ -64,7 +64,8 @@ class PhaseTiming:
     """Where the seconds of one phase went."""
 
     name: str
-    iterations: int
+    rounds: int
+    """Iterations, or evaluations."""
     episodes: int
     seconds: float
     parts: list[tuple[str, str, float]]
@@ -109,7 +110,7 @@ def render_report(files: RunFiles) -> str:
             _learning_curve(files, width, height) for width, height in ((860, 320), (380, 260))
         ],
         curves=_curves(files.metrics),
-        timings=_timings(files.metrics),
+        timings=_timings(files),
         group=view_group(choose_group(files.episodes)),
         singles=[view_single(title, place) for title, place in choose_singles(files.episodes)],
         config=clean(files.config, _CONFIG_LIMIT),
@@ -163,12 +164,9 @@ def _type_rows(before: Evaluation | None, after: Evaluation | None) -> list[Type
 
 def _learning_curve(files: RunFiles, width: float, height: float) -> tuple[Markup, list[Line]]:
     """The chart and its lines, which the legend names."""
-    lines = []
-    for phase in _phases(files.metrics):
-        rows = [r for r in files.metrics if r.phase == phase and r.success is not None]
-        points = [Point(row.seconds / 60, row.success or 0.0) for row in rows]
-        label = f"training episodes ({clean(phase, 20)})"
-        lines.append(Line(label, smooth(points, max(1, len(points) // 30)), "faint"))
+    sampled = [r for r in files.metrics if r.phase != "imitation" and r.success is not None]
+    points = [Point(row.seconds / 60, row.success or 0.0) for row in sampled]
+    lines = [Line("training episodes of RL", smooth(points, max(1, len(points) // 30)), "faint")]
     for style, kind in zip(_STYLES, dict.fromkeys(e.kind for e in files.evaluations), strict=False):
         points = [_evaluated(e) for e in files.evaluations if e.kind == kind]
         lines.append(Line(f"{clean(kind[0], 40)}{_setting(kind)}", points, style))
@@ -212,30 +210,35 @@ def _curves(metrics: Sequence[Metrics]) -> list[tuple[str, list[tuple[str, Marku
 
 def _curve(name: str, rows: Sequence[Metrics]) -> Markup:
     points = [Point(row.seconds / 60, row.numbers[name]) for row in rows if name in row.numbers]
+    if len(points) > 1 and len({point.y for point in points}) == 1:
+        return Markup("")  # what never changes, such as a count that stays 0, needs no curve
     return line_chart([Line(clean(name, 40), points)], Frame(x_label="minutes"))
 
 
-def _timings(metrics: Sequence[Metrics]) -> list[PhaseTiming]:
-    timings = []
-    for phase in _phases(metrics):
-        rows = [row for row in metrics if row.phase == phase]
-        names = dict.fromkeys(name for row in rows for name in row.timing)
-        sums = {name: sum(row.timing.get(name, 0.0) for row in rows) for name in names}
-        parts = [
-            (_STYLES[i % len(_STYLES)], clean(name, 40).replace("_", " "), seconds)
-            for i, (name, seconds) in enumerate(sums.items())
-        ]
-        timings.append(
-            PhaseTiming(
-                name=_phase_name(phase),
-                iterations=len(rows),
-                episodes=sum(row.episodes or 0 for row in rows),
-                seconds=sum(sums.values()),
-                parts=parts,
-                bar=stacked_bar([(style, seconds) for style, _, seconds in parts]),
-            )
-        )
-    return [timing for timing in timings if timing.parts]
+def _timings(files: RunFiles) -> list[PhaseTiming]:
+    phases: list[tuple[str, list[Metrics] | list[Evaluation]]] = [
+        (_phase_name(phase), [row for row in files.metrics if row.phase == phase])
+        for phase in _phases(files.metrics)
+    ]
+    phases.append(("Evaluation", files.evaluations))
+    return [timing for timing in (_timing(*phase) for phase in phases) if timing.parts]
+
+
+def _timing(phase: str, rows: Sequence[Metrics | Evaluation]) -> PhaseTiming:
+    names = dict.fromkeys(name for row in rows for name in row.timing)
+    sums = {name: sum(row.timing.get(name, 0.0) for row in rows) for name in names}
+    parts = [
+        (_STYLES[i % len(_STYLES)], clean(name, 40).replace("_", " "), seconds)
+        for i, (name, seconds) in enumerate(sums.items())
+    ]
+    return PhaseTiming(
+        name=phase,
+        rounds=len(rows),
+        episodes=sum(row.episodes or 0 for row in rows),
+        seconds=sum(sums.values()),
+        parts=parts,
+        bar=stacked_bar([(style, seconds) for style, _, seconds in parts]),
+    )
 
 
 def _warm_start(metrics: Sequence[Metrics]) -> list[tuple[float, str]]:

@@ -74,6 +74,7 @@ class Evaluation(Rate):
     constraint: str = ""
     by_task_type: dict[str, Rate] = {}
     mean_turns: float | None = None
+    timing: dict[str, float] = {}
 
     @property
     def kind(self) -> tuple[str, float | None, str]:
@@ -117,6 +118,7 @@ class EpisodePlace:
     phase: str
     iteration: int
     group: int | str | None
+    task_id: str
     success: bool
     has_credit: bool
 
@@ -194,6 +196,7 @@ def _place(path: Path, offset: int, episode: Episode) -> EpisodePlace:
         phase=episode.phase,
         iteration=episode.iteration,
         group=episode.group,
+        task_id=episode.task_id,
         success=episode.success,
         has_credit=any(step.credit for step in episode.steps),
     )
