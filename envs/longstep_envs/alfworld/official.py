@@ -15,7 +15,7 @@ from typing import Any
 
 from longstep_envs.alfworld.engine import Turn
 from longstep_envs.alfworld.games import Games
-from longstep_envs.types import MissingPackageError
+from longstep_envs.types import DataError, MissingPackageError
 
 _LOCK = threading.Lock()
 
@@ -32,11 +32,19 @@ class OfficialEngine:
             self._env = _make()
 
     def start(self, game_id: str) -> Turn:
-        """Begin a game; the translation to SAS takes about half a second."""
+        """Begin a game; the translation to SAS takes about half a second.
+
+        Raises:
+            DataError: the official packages cannot load the game.
+        """
         data = self._games.data(game_id)
-        with _alone():
-            self._env.load(data)
-            state = self._env.reset()
+        try:
+            with _alone():
+                self._env.load(data)
+                state = self._env.reset()
+        except Exception as error:  # foreign code: a bad game fails anywhere in its parsers
+            kind = type(error).__name__
+            raise DataError(f"{game_id}: textworld cannot load it: {kind}: {error}") from error
         return self._turn(state, valid=True)
 
     def act(self, command: str) -> Turn:
