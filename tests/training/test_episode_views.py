@@ -4,6 +4,7 @@ from pathlib import Path
 from longstep_training.episode_views import choose_group, choose_singles, view_group, view_single
 from longstep_training.run_files import EpisodePlace, read_run
 
+END = "x" * 50_000
 MakeRun = Callable[..., Path]
 
 
@@ -71,12 +72,16 @@ def test_anchors_count_the_other_steps_in_the_same_state(make_run: MakeRun) -> N
 
 
 def test_long_texts_fold_and_endless_ones_are_cut(tmp_path: Path) -> None:
-    line = '{"steps": [{"observation": "%s", "action": "a"}], "final_observation": "%s"}\n'
+    step = '{"observation": "%s", "action": "a"}'
+    line = f'{{"steps": [{step}, {step}], "final_observation": "%s"}}\n'
     (tmp_path / "episodes").mkdir()
-    (tmp_path / "episodes" / "a.jsonl").write_text(line % ("word " * 100, "x" * 50_000))
+    (tmp_path / "episodes" / "a.jsonl").write_text(
+        line % ("word " * 100, "two " * 100, "x" * 50_000)
+    )
     view = view_single("One", read_run(tmp_path).episodes[0])
-    assert (view.opening.shown + view.opening.rest).split() == ["word"] * 100
-    assert len(view.opening.shown) <= 280
-    end = view.steps[0].result
+    assert (view.opening.shown, view.opening.rest) == (("word " * 100).strip(), "")
+    first, end = view.steps[0].result, view.steps[1].result
+    assert (first.shown + first.rest).split() == ["two"] * 100
+    assert len(first.shown) <= 280
     assert len(end.shown + end.rest) + end.hidden == 50_000
     assert end.hidden == 44_000

@@ -15,7 +15,7 @@ from longstep_training.terminal import clean
 
 _MOST_STEPS = 60
 _MOST_SIBLINGS = 16
-_SHOWN, _FOLDED = 280, 6_000
+_SHOWN, _OPENING_SHOWN, _FOLDED = 280, 1_200, 6_000
 _NOTE = 160
 
 
@@ -76,6 +76,8 @@ class GroupView:
     task_id: str
     iteration: int
     successes: int
+    opening: Passage | None
+    """What all siblings saw first; None where they differ."""
     episodes: list[EpisodeView]
     hidden: int
 
@@ -117,10 +119,12 @@ def view_group(places: Sequence[EpisodePlace]) -> GroupView | None:
     episodes = _alternating([place.load() for place in places])
     shown = episodes[:_MOST_SIBLINGS]
     scale = _scale(shown, Counter(step.state_key for e in episodes for step in e.steps))
+    openings = {_opening(episode) for episode in shown}
     return GroupView(
         task_id=clean(episodes[0].task_id, _NOTE),
         iteration=episodes[0].iteration,
         successes=sum(episode.success for episode in episodes),
+        opening=openings.pop() if len(openings) == 1 else None,
         episodes=[_view(f"Sibling {i}", episode, scale) for i, episode in enumerate(shown, 1)],
         hidden=len(episodes) - len(shown),
     )
@@ -148,7 +152,7 @@ def _view(title: str, episode: Episode, scale: _Scale) -> EpisodeView:
         turns=len(episode.steps),
         ending=clean(episode.stop_reason or episode.outcome, 40).replace("_", " "),
         strip=credit_strip(cells, scale.credit, scale.columns),
-        opening=_passage(episode.steps[0].observation if episode.steps else ""),
+        opening=_opening(episode),
         steps=[
             StepView(
                 number=number,
@@ -166,13 +170,18 @@ def _view(title: str, episode: Episode, scale: _Scale) -> EpisodeView:
     )
 
 
-def _passage(text: str) -> Passage:
+def _opening(episode: Episode) -> Passage:
+    """The first observation: it holds the task, and so is hardly folded."""
+    return _passage(episode.steps[0].observation if episode.steps else "", _OPENING_SHOWN)
+
+
+def _passage(text: str, shown: int = _SHOWN) -> Passage:
     whole = clean(text[:_FOLDED], _FOLDED).strip()
     hidden = max(len(text) - _FOLDED, 0)
-    if len(whole) <= _SHOWN:
+    if len(whole) <= shown:
         return Passage(whole, hidden=hidden)
-    cut = whole.rfind(" ", _SHOWN // 2, _SHOWN)
-    cut = cut if cut > 0 else _SHOWN
+    cut = whole.rfind(" ", shown // 2, shown)
+    cut = cut if cut > 0 else shown
     return Passage(whole[:cut], whole[cut:], hidden)
 
 
