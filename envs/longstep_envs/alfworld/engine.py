@@ -23,7 +23,8 @@ KNOWN_RULES = frozenset({"58af5bd6ad55835a"})
 
 Act = tuple[Callable[[Problem, State, int, int], tuple[State, str]], int, int]
 
-_VIEWS_KEPT = 256
+_VIEWS_KEPT = 96
+"""Per game; a view takes about 3 kB."""
 
 
 class View(NamedTuple):

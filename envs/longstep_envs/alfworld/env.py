@@ -6,11 +6,12 @@ import os
 import random
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Self
 
 from longstep_envs.alfworld.engine import Engine, FastEngine, Turn
 from longstep_envs.alfworld.explorer import Explorer
-from longstep_envs.alfworld.games import Games, open_games
+from longstep_envs.alfworld.games import SPLITS, Games, open_games
 from longstep_envs.alfworld.planner import solve
 from longstep_envs.alfworld.problem import Problem, State
 from longstep_envs.env import TextEnv
@@ -49,6 +50,8 @@ class ALFWorldEnv(TextEnv):
             known = ", ".join(ENGINES)
             raise UnknownNameError(f"ALFWorld: unknown engine {engine!r}; there are {known}")
         self._options = (games, split, engine)
+        folder = Path(games).name if games is not None else ""
+        self._split = split or (folder if folder in SPLITS else "")
         self._games = open_games(games, split)
         self._engine = _make_engine(engine, self._games)
         self.metadata = TextEnv.metadata | self._engine.metadata
@@ -95,6 +98,7 @@ class ALFWorldEnv(TextEnv):
         problem = self._problem
         assert problem is not None
         return {
+            "split": self._split,
             "admissible_commands": turn.commands,
             "action_valid": turn.valid,
             "success": turn.won,

@@ -90,9 +90,15 @@ class Explorer:
         self._wish: Wish | None = None
 
     def act(self, observation: str, admissible: Sequence[str]) -> str:
-        """The next action. The first observation of an episode is the one that names the task."""
+        """The next action. Show it every observation, from the one that names the task on.
+
+        Raises:
+            DataError: no observation has named the task yet, or its wording is unknown.
+        """
         if "Your task is to:" in observation:
             self._begin(observation, admissible)
+        elif self._wish is None:
+            raise DataError("the explorer has not seen the observation that names the task")
         else:
             self._observe(observation)
         if self._wander and self._rng.random() < self._wander:
@@ -148,8 +154,7 @@ class Explorer:
 
     def _decide(self, admissible: Collection[str]) -> str:
         wish = self._wish
-        if wish is None:
-            raise DataError("the explorer has not seen the observation that names the task")
+        assert wish is not None  # set by _begin
         if not self._held:
             return self._fetch(wish, admissible)
         if _kind(self._held) != wish.target:

@@ -1,4 +1,6 @@
 import json
+import sys
+import time
 from pathlib import Path
 
 import gymnasium
@@ -7,7 +9,7 @@ import pytest
 import longstep_envs
 from longstep_envs import UnknownNameError
 from longstep_envs.alfworld import ALFWorldEnv
-from longstep_envs.types import BadValueError, DataError
+from longstep_envs.types import BadValueError, DataError, MissingPackageError
 
 assert longstep_envs  # registers the ids
 
@@ -95,7 +97,9 @@ def test_the_admissible_list_is_the_callers_own(games: Path) -> None:
 
 def test_splits_are_found_under_alfworld_data(games: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALFWORLD_DATA", str(games.parent.parent))
-    assert len(ALFWorldEnv(split="train").task_ids) == 60
+    env = ALFWorldEnv(split="train")
+    assert len(env.task_ids) == 60
+    assert env.reset()[1]["split"] == "train"
     with pytest.raises(DataError, match=r"no games at .*valid_seen"):
         ALFWorldEnv(split="valid_seen")
     with pytest.raises(UnknownNameError, match="unknown ALFWorld split 'test'"):
@@ -114,6 +118,25 @@ def test_bad_options_are_refused(games: Path, tmp_path: Path) -> None:
         ALFWorldEnv(tmp_path)
     with pytest.raises(BadValueError, match="wanted True"):
         ALFWorldEnv(games).reset(options={"expert": "psychic"})
+
+
+def test_the_official_engine_names_the_package_it_needs(
+    games: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "alfworld", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'longstep\[alfworld\]'"):
+        ALFWorldEnv(games, engine="textworld")
+
+
+def test_thousands_of_games_are_listed_at_once_and_parsed_later(tmp_path: Path) -> None:
+    for number in range(3000):
+        write_game(tmp_path / f"game{number:04}", "not parsed until played")
+    start = time.perf_counter()
+    env = ALFWorldEnv(tmp_path)
+    again = ALFWorldEnv(tmp_path)
+    assert time.perf_counter() - start < 2
+    assert len(env.task_ids) == 3000
+    assert again.task_ids is env.task_ids
 
 
 def write_game(folder: Path, text: str) -> None:

@@ -87,3 +87,8 @@ def test_every_template_is_understood(sentence: str, wish: Wish) -> None:
 def test_a_human_sentence_is_refused() -> None:
     with pytest.raises(DataError, match="no exploring expert for a task worded 'tidy up'"):
         read_task("Your task is to: tidy up")
+
+
+def test_advice_before_the_task_is_known_is_refused() -> None:
+    with pytest.raises(DataError, match="has not seen the observation that names the task"):
+        Explorer().act("Nothing happens.", ["look"])
