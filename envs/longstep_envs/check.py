@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from longstep_envs.checks import CHECKS, GATES
+from longstep_envs.checks import CHECKS, FIRST, Check
 from longstep_envs.registry import check_id
 from longstep_envs.subject import CheckFailed, CheckSkipped, Subject
 from longstep_envs.types import LongstepError
@@ -72,18 +72,25 @@ def check_env(env_id: str, **kwargs: Any) -> CheckReport:
     """
     check_id(env_id)
     subject, results, blocked = Subject(env_id, kwargs), [], ""
-    for name, check in CHECKS.items():
-        started = time.perf_counter()
-        status, message = Status.SKIPPED, blocked
-        if not blocked:
-            status, message = _run(check, subject)
-        if status is Status.FAILED and name in GATES:
+    for name in CHECKS:
+        if blocked:
+            result = CheckResult(name, Status.SKIPPED, blocked, 0.0)
+        else:
+            result = run_check(name, subject)
+        if result.status is Status.FAILED and (name == FIRST or subject.unplayable):
             blocked = f"not run, because {name!r} failed"
-        results.append(CheckResult(name, status, message, time.perf_counter() - started))
+        results.append(result)
     return CheckReport(env_id, tuple(results))
 
 
-def _run(check: Any, subject: Subject) -> tuple[Status, str]:
+def run_check(name: str, subject: Subject) -> CheckResult:
+    """Run one check; whatever the environment raises becomes a failure with a message."""
+    started = time.perf_counter()
+    status, message = _verdict(CHECKS[name], subject)
+    return CheckResult(name, status, message, time.perf_counter() - started)
+
+
+def _verdict(check: Check, subject: Subject) -> tuple[Status, str]:
     try:
         return Status.PASSED, check(subject) or ""
     except CheckSkipped as reason:

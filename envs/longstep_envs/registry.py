@@ -53,6 +53,7 @@ def register(env_id: str, entry_point: str, **kwargs: Any) -> None:
         raise BadValueError(
             f"environment {env_id!r}: entry point {entry_point!r} is not 'package.module:Class'"
         )
+    gymnasium.registry.pop(env_id, None)
     try:
         # No gymnasium wrappers: they hide snapshot() and fork(), and Limits are ours.
         gymnasium.register(

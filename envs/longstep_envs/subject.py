@@ -23,7 +23,7 @@ from longstep_envs.types import Info, Limits, Snapshot
 SEED = 7
 TURNS = 12
 TASKS = 3
-_SECONDS = 60.0
+SECONDS = 60.0
 _GUESSES = ("look", "inventory", "help", "go north", "examine table")
 
 
@@ -96,6 +96,8 @@ class Subject:
 
     env_id: str
     kwargs: dict[str, Any]
+    unplayable: bool = False
+    """It has hung or killed its process; to go on would do the same to ours."""
     _records: dict[str, Record] = field(default_factory=dict)
     _plans: dict[str, Record | None] = field(default_factory=dict)
 
@@ -191,7 +193,7 @@ class Subject:
         pool = EnvPool(
             self.env_id,
             self.kwargs,
-            limits=Limits(turns=None, step_seconds=_SECONDS),
+            limits=Limits(turns=None, step_seconds=SECONDS),
             workers=workers,
             retries=0,
             mode="process",
@@ -203,6 +205,7 @@ class Subject:
         for report in reports:
             if report.error is not None:
                 kind, message = report.error["type"], report.error["message"]
+                self.unplayable = kind in ("StepTimeout", "WorkerDied")
                 raise CheckFailed(f"in a worker process: {kind}: {message}")
         return [report.result or [] for report in reports]
 

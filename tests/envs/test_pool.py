@@ -123,7 +123,7 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(BadValueError, match="'threads'"):
         EnvPool(TREASURE, mode="threads")  # type: ignore[arg-type]
     with pytest.raises(BadValueError, match="cannot be sent to a worker"):
-        EnvPool(TREASURE, {"rooms": lambda: 1}, mode="process")
+        EnvPool(TREASURE, {"render_mode": lambda: 1}, mode="process")
     with pytest.raises(UnknownNameError, match="did you mean 'longstep/Treasure-v0'"):
         EnvPool("longstep/Treasur-v0")
 
