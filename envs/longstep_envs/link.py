@@ -158,8 +158,11 @@ class WorkerLink:
             messages = self._decoder.feed(data)
         except BlockingIOError:
             return
-        except (ConnectionError, ContractError) as error:
-            self.lose(type(error).__name__, str(error))
+        except ConnectionError:
+            self._die()
+            return
+        except ContractError as error:
+            self.lose("ContractError", str(error))
             return
         if not data:
             self._die()
