@@ -1,0 +1,1 @@
+"""The runtime: engines, rendering, actions, agents and rollouts."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from longstep_envs.types import Info
 from pydantic import BaseModel, ConfigDict
 
 from longstep_agents.actions import ActionConfig, choices, read, write
@@ -15,6 +14,7 @@ from longstep_agents.constraint import TokenTrie
 from longstep_agents.model import Model, SamplingParams
 from longstep_agents.render import Renderer
 from longstep_agents.types import Completion
+from longstep_envs.types import Info
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,37 @@ class ExpertAgent:
         """Nothing is held."""
 
 
+class HesitantAgent:
+    """Follows a teacher, but often does one idle thing before the teacher's next action.
+
+    A demonstrator with habits that cost turns: what is imitated of it can be improved on.
+    """
+
+    def __init__(self, teacher: Agent, chance: float, verbs: Sequence[str], seed: int) -> None:
+        self._teacher = teacher
+        self._chance = chance
+        self._verbs = frozenset(verbs)
+        self._random = random.Random(seed)
+        self._due: Act | None = None
+
+    async def act(self, observation: str, info: Info) -> Act:
+        """An admissible command with one of the idle verbs, or the teacher's action."""
+        if self._due is not None:
+            act, self._due = self._due, None
+            return act
+        act = await self._teacher.act(observation, info)
+        admissible = info.get("admissible_commands") or []
+        idle = [c for c in admissible if c.partition(" ")[0] in self._verbs]
+        if idle and self._random.random() < self._chance:
+            self._due = act
+            return Act(self._random.choice(idle))
+        return act
+
+    def close(self) -> None:
+        """The teacher may hold something."""
+        self._teacher.close()
+
+
 class LanguageAgentConfig(BaseModel):
     """How a language model acts."""
 
@@ -153,7 +184,6 @@ class LanguageAgent:
         return (*self._renderer.encode(text), self._renderer.end_id)
 
 
-
 class DemonstratingAgent:
     """Plays a teacher's actions and records them as the language model would have written them.
 
@@ -161,9 +191,7 @@ class DemonstratingAgent:
     therefore train on it exactly as reinforcement learning trains on samples.
     """
 
-    def __init__(
-        self, teacher: Agent, renderer: Renderer, config: LanguageAgentConfig
-    ) -> None:
+    def __init__(self, teacher: Agent, renderer: Renderer, config: LanguageAgentConfig) -> None:
         self._teacher = teacher
         self._renderer = renderer
         self._config = config

@@ -73,31 +73,38 @@ class LaneCache:
         Returns the position of every new token, [N].
         """
         device = self._keys[0].device
-        self._grow(max(s + c for s, c in zip(starts, counts, strict=True)))
         start, count = torch.tensor(starts), torch.tensor(counts)
-        row = torch.repeat_interleave(torch.arange(len(lanes)), count)
-        offset = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        position = start[row] + offset
-        self._row, self._offset = row.to(device), offset.to(device)
-        self._lane = torch.tensor(lanes, device=device)
-        self._token_lane, self._position = self._lane[self._row], position.to(device)
-        self._width, self._span = int(count.max()), int((start + count).max())
-        limit = start[:, None] + torch.arange(self._width)
+        self._grow(int((start + count).max()))
+        index = torch.repeat_interleave(torch.arange(len(lanes)), count)
+        offset = torch.arange(len(index)) - (count.cumsum(0) - count)[index]
+        position = start[index] + offset
+        lane = torch.tensor(lanes)
+        used = max(lanes) + 1
+        # Mostly busy lanes are read in place; a few among many idle ones are copied together.
+        in_place = 2 * len(lanes) > used
+        self._rows: slice | Tensor = slice(used) if in_place else lane.to(device)
+        row = lane[index] if in_place else index
+        first = torch.zeros(used, dtype=torch.long).index_put((lane,), start) if in_place else start
+        self._lane, self._row = lane[index].to(device), row.to(device)
+        self._offset, self._position = offset.to(device), position.to(device)
+        self._shape = (len(first), int(count.max()))
+        self._span = int((start + count).max())
+        limit = first[:, None] + torch.arange(self._shape[1])
         self._mask = (torch.arange(self._span) <= limit[..., None]).to(device)[:, None]
         return self._position
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Store the new keys and values, then attend to each lane's own past."""
         keys, values = self._keys[layer], self._values[layer]
-        keys[self._token_lane, :, self._position] = key.transpose(0, 1)
-        values[self._token_lane, :, self._position] = value.transpose(0, 1)
+        keys[self._lane, :, self._position] = key.transpose(0, 1)
+        values[self._lane, :, self._position] = value.transpose(0, 1)
         heads, _, dim = query.shape
-        padded = query.new_zeros(len(self._lane), self._width, heads, dim)
+        padded = query.new_zeros(*self._shape, heads, dim)
         padded[self._row, self._offset] = query.transpose(0, 1)
         output = scaled_dot_product_attention(
             padded.transpose(1, 2),
-            keys[self._lane, :, : self._span],
-            values[self._lane, :, : self._span],
+            keys[self._rows, :, : self._span],
+            values[self._rows, :, : self._span],
             attn_mask=self._mask,
             scale=scale,
             enable_gqa=True,
@@ -114,7 +121,7 @@ class LaneCache:
                 caches[layer] = torch.nn.functional.pad(cache, (0, 0, 0, extra))
 
 
-def packed_attention(
+def packed_attention(  # noqa: PLR0913 - the signature is that of transformers
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from longstep_envs.types import ErrorInfo, Info, StopReason
-
 from longstep_agents.agent import Act, Agent
 from longstep_agents.types import Group, Outcome, Step, Trajectory
+from longstep_envs.types import ErrorInfo, Info, StopReason
 
 
 @dataclass(frozen=True, slots=True)

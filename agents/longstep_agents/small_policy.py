@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 PAD, END, UNKNOWN, PROMPT = "<pad>", "<end>", "<unk>", "\n> "
+_NUMBERS = 256
 TEMPLATE = (
     "{% for message in messages %}{{ message.content }}"
     "{% if message.role == 'assistant' %}" + END + "{% else %}" + PROMPT.replace("\n", "\\n") + ""
@@ -97,9 +98,7 @@ def build_model(
     return model
 
 
-def save_policy(
-    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> None:
+def save_policy(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write both in the format that transformers and vLLM load."""
     disable_progress_bar()
     model.save_pretrained(folder)
@@ -117,12 +116,12 @@ def _scale_projections(model: Qwen3ForCausalLM) -> None:
 
 
 def _compose_entities(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    embedding = model.get_input_embeddings().weight
-    numbers = torch.randn(256, embedding.shape[1]) * embedding.std()
-    vocabulary = tokenizer.get_vocab()
+    embedding = model.model.embed_tokens.weight
+    numbers = torch.randn(_NUMBERS, embedding.shape[1]) * embedding.std()
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
     with torch.no_grad():
-        for token, i in sorted(vocabulary.items(), key=lambda item: item[1]):
+        for token, index in sorted(vocabulary.items(), key=lambda item: item[1]):
             match = re.fullmatch(r"([a-z]+) (\d+)", token)
             if match and match[1] in vocabulary:
                 word = embedding[vocabulary[match[1]]]
-                embedding[i] = 0.8 * word + 0.6 * numbers[int(match[2]) % 256]
+                embedding[index] = 0.8 * word + 0.6 * numbers[int(match[2]) % _NUMBERS]

@@ -1,0 +1,1 @@
+"""The trainer: rewards, credit, entropy, losses, batches, the loop and the command line."""

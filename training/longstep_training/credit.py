@@ -61,7 +61,7 @@ CREDIT: dict[str, CreditFunction] = {"grpo": grpo, "gigpo": gigpo}
 
 
 def discounted_returns(rewards: Sequence[float], discount: float) -> list[float]:
-    """The return from each step on: r_t + discount * r_{t+1} + …"""
+    """The return from each step on, `r_t + discount * r_{t+1} + …`, in step order."""
     returns: list[float] = []
     following = 0.0
     for reward in reversed(rewards):

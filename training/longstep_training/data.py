@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from longstep_envs.types import UnknownNameError
 from longstep_training.config import Config
 
@@ -20,7 +22,7 @@ class DataConfig(Config):
     out: Path
     generator: str = "alfworld"
     """A key of `GENERATORS`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """What the generator takes: seed, splits, limits on size."""
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from longstep_agents.rollout import AgentFactory, EpisodeRequest, Pool, collect
+from longstep_agents.agent import LanguageAgentConfig
 from longstep_agents.types import Trajectory
+from longstep_envs.types import DataError
 from longstep_training.distributed import World
+from longstep_training.recipe import EvaluationConfig, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,38 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     }
 
 
-def evaluate(
-    pool: Pool,
-    requests: Sequence[EpisodeRequest],
-    make_agent: AgentFactory,
-    world: World,
-    concurrency: int = 256,
-) -> list[Trajectory]:
-    """Play every request once, each rank its share; all trajectories, on every rank."""
-    mine = asyncio.run(
-        collect(pool, world.share(requests), make_agent, concurrency=concurrency)
-    )
-    shares = world.gather(mine)
-    return [t for share in shares for t in share]
+def evaluation_row(
+    evaluation: EvaluationConfig, agent: LanguageAgentConfig, played: Sequence[Trajectory]
+) -> dict[str, Any]:
+    """What was played, how it was sampled, and how it went."""
+    return {
+        "name": evaluation.name,
+        "temperature": evaluation.temperature,
+        "constraint": agent.action.constraint,
+        "turn_limit": evaluation.tasks.turns,
+        **summarise(played),
+    }
+
+
+def evaluate_checkpoint(folder: Path, config: TrainConfig) -> list[dict[str, Any]]:
+    """Play every evaluation set of `config` with the model in `folder`: a row for each set.
+
+    Raises:
+        DataError: the folder holds no model.
+    """
+    from transformers import AutoTokenizer
+
+    from longstep_training.player import Player
+    from longstep_training.policy import load_model
+
+    if not (folder / "config.json").exists():
+        raise DataError(f"{folder} holds no model; name a folder such as RUN/checkpoints/rl-000060")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    player = Player(World(), config, load_model(folder), tokenizer)
+    try:
+        return [evaluation_row(e, config.agent, player.evaluate(e)) for e in config.evaluation]
+    finally:
+        player.close()
 
 
 def _as_dict(trajectories: Sequence[Trajectory]) -> dict[str, Any]:

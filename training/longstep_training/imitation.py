@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
+from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from longstep_agents.agent import Agent, ExpertAgent, HesitantAgent
+from longstep_agents.rollout import EpisodeRequest
 from longstep_training.batch import Batch
 from longstep_training.config import Config
 from longstep_training.policy import OptimizerConfig, score
@@ -18,11 +24,35 @@ class ImitationConfig(Config):
     """Episodes of one iteration, played afresh."""
     updates: int = 16
     """Optimiser steps of one iteration, each on its part of the demonstrations."""
-    experts: dict[str, float] = {"plan": 1.0}
+    experts: dict[str, float] = Field(default={"plan": 1.0})
     """Share of each kind of expert plan."""
+    turns: int | None = 50
+    """Turn limit of a demonstration; those that do not succeed are dropped."""
+    hesitation: float = 0.0
+    """Chance that the demonstrator does something idle before an action of its plan."""
+    idle_verbs: tuple[str, ...] = ()
+    """First words of the commands that it does idly."""
     context_weight: float = 0.03
     """Weight of predicting one token of the environment, against one token of the expert."""
     optimizer: OptimizerConfig = OptimizerConfig()
+
+
+def make_teacher(request: EpisodeRequest, config: ImitationConfig) -> Agent:
+    """The demonstrator of one episode."""
+    return HesitantAgent(
+        ExpertAgent(), config.hesitation, config.idle_verbs, seed=request.agent_seed
+    )
+
+
+def draw_requests(
+    tasks: Sequence[str], rng: random.Random, config: ImitationConfig
+) -> list[EpisodeRequest]:
+    """An episode for each task, with the kinds of expert in their shares."""
+    kinds = rng.choices(list(config.experts), list(config.experts.values()), k=len(tasks))
+    return [
+        EpisodeRequest(task, rng.randrange(2**31), rng.randrange(2**31), expert=kind)
+        for task, kind in zip(tasks, kinds, strict=True)
+    ]
 
 
 def imitation_loss(

@@ -6,13 +6,11 @@ import asyncio
 import random
 import shutil
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from longstep_agents.actions import write
-from longstep_agents.agent import ExpertAgent
-from longstep_agents.rollout import EpisodeRequest, collect
+from longstep_agents.rollout import collect
 from longstep_agents.small_policy import build_model, build_tokenizer, save_policy
 from longstep_envs import EnvPool, Limits
 from longstep_training.batch import build_row, build_rows
@@ -20,7 +18,7 @@ from longstep_training.config import dump_toml
 from longstep_training.credit import CREDIT
 from longstep_training.data import prepare
 from longstep_training.distributed import World, launch
-from longstep_training.imitation import imitation_loss
+from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
 from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
 from longstep_training.rewards import score
@@ -61,7 +59,7 @@ def imitate(run: Run) -> None:
     config = run.config.imitation
     for iteration in run.iterations("imitation", config.iterations):
         timer = Timer()
-        groups = run.demonstrate(iteration)
+        groups = run.player.demonstrate(run.rng("imitation", iteration))
         timer.lap("rollout")
         rows = [build_row(t, [1.0] * len(t.steps)) for g in groups for t in g.trajectories]
         objective = partial(imitation_loss, run.model, config=config)
@@ -75,7 +73,7 @@ def reinforce(run: Run) -> None:
     config = run.config.rl
     for iteration in run.iterations("rl", config.iterations):
         timer = Timer()
-        groups = run.sample_groups(iteration)
+        groups = run.player.sample_groups(run.rng("rl", iteration))
         timer.lap("rollout")
         scored = score(groups, config.rewards)
         advantages_PGS = CREDIT[config.credit.name](scored, config.credit)
@@ -118,15 +116,10 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     rng = random.Random(f"{config.seed}/vocabulary")
     ids = config.train.task_ids()
     drawn = [ids[rng.randrange(len(ids))] for _ in range(config.policy.vocabulary_episodes)]
-    kinds = list(config.imitation.experts)
-    requests = [
-        EpisodeRequest(task, rng.randrange(2**31), expert=kinds[i % len(kinds)])
-        for i, task in enumerate(drawn)
-    ]
-    source = replace_turns = config.train
-    limits = Limits(turns=replace_turns.turns)
+    requests = draw_requests(drawn, rng, config.imitation)
+    source, limits = config.train, Limits(turns=config.imitation.turns)
     with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits) as pool:
-        played = await collect(pool, requests, lambda _: ExpertAgent())
+        played = await collect(pool, requests, partial(make_teacher, config=config.imitation))
     action = config.agent.action
     texts = [t.final_observation for t in played]
     for trajectory in played:

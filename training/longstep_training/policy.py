@@ -18,6 +18,9 @@ from longstep_training.batch import Batch, Row, pack
 from longstep_training.config import Config
 from longstep_training.distributed import World
 
+Objective = Callable[[Batch], tuple[Tensor, dict[str, float]]]
+"""A batch's summed loss, and summed statistics."""
+
 
 class OptimizerConfig(Config):
     """AdamW, its schedule and how rows are packed."""
@@ -124,9 +127,7 @@ class Updater:
             fused=True,
         )
 
-    def step(
-        self, rows: Sequence[Row], objective: Callable[[Batch], tuple[Tensor, dict[str, float]]]
-    ) -> dict[str, float]:
+    def step(self, rows: Sequence[Row], objective: Objective) -> dict[str, float]:
         """One optimiser step on this rank's rows and those of the other ranks.
 
         `objective` gives a batch's summed loss and summed statistics; the statistic `tokens`
@@ -137,7 +138,7 @@ class Updater:
         sums: dict[str, float] = {}
         for batch in pack(rows, self.config.token_budget):
             loss, statistics = objective(batch)
-            (loss / count).backward()  # type: ignore[no-untyped-call]
+            (loss / count).backward()
             for name, value in statistics.items():
                 sums[name] = sums.get(name, 0.0) + value
         parameters = list(self.model.parameters())

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from longstep_agents.agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
 from longstep_training.config import Config
@@ -18,7 +20,7 @@ class TaskSource(Config):
     """Where tasks come from: an environment, as `gymnasium.make` takes it, and its limits."""
 
     env_id: str
-    env_kwargs: dict[str, Any] = {}
+    env_kwargs: dict[str, Any] = Field(default_factory=dict)
     turns: int | None = 50
     """The turn limit."""
 

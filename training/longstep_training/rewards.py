@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from pydantic import Field
+
 from longstep_agents.types import Group
 from longstep_envs.types import UnknownNameError
 from longstep_training.config import Config
@@ -19,7 +21,7 @@ RewardFunction = Callable[[Group], list[list[float]]]
 class RewardConfig(Config):
     """The terms whose weighted sum is a step's reward."""
 
-    terms: dict[str, float] = {"environment": 1.0}
+    terms: dict[str, float] = Field(default={"environment": 1.0})
     """Weight of each term, by its name in `REWARDS`."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,7 @@ class HFModel:
             head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
             capacity=capacity,
         ).to(model.device, model.dtype)
-        self._free = list(range(lanes - 1, -1, -1))
+        self._free = list(range(lanes))  # a heap: low lanes first keep the busy ones together
         self._lanes: dict[Hashable, _Lane] = {}
         self._waiting: list[tuple[Sequence[int], SamplingParams, asyncio.Future[Completion]]] = []
         self._running: list[_Request] = []
@@ -87,7 +88,7 @@ class HFModel:
         """Give the session's lane back."""
         lane = self._lanes.pop(session, None)
         if lane is not None:
-            self._free.append(lane.index)
+            heapq.heappush(self._free, lane.index)
 
     def refresh(self, policy_version: int) -> None:
         """The weights have changed: forget every cached token."""
@@ -118,7 +119,7 @@ class HFModel:
         for prompt_ids, params, future in self._waiting:
             lane = self._lanes.get(params.session)
             if lane is None and self._free:
-                lane = _Lane(self._free.pop(), random.Random(params.seed))
+                lane = _Lane(heapq.heappop(self._free), random.Random(params.seed))
                 self._lanes[params.session] = lane
             if future.done():
                 continue
@@ -194,9 +195,7 @@ class HFModel:
         return True
 
 
-def _append(
-    request: _Request, token: int, logprob: float, allowed: tuple[int, ...] | None
-) -> None:
+def _append(request: _Request, token: int, logprob: float, allowed: tuple[int, ...] | None) -> None:
     request.ids.append(token)
     request.logprobs.append(logprob)
     request.allowed.append(allowed)
@@ -254,4 +253,3 @@ def _draw(logits: Tensor, requests: list[_Request]) -> tuple[list[int], list[flo
     last = (logprobs > float("-inf")).sum(-1) - 1
     column = torch.where(greedy, best, sampled.minimum(last))
     return column.tolist(), logprobs.gather(1, column[:, None])[:, 0].tolist()
-

@@ -1,0 +1,66 @@
+"""What is measured of one iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from longstep_agents.types import Group, Trajectory
+from longstep_training.credit import step_groups
+from longstep_training.distributed import World
+
+
+def iteration_row(
+    world: World, groups: Sequence[Group], sums: Mapping[str, float], seconds: float
+) -> dict[str, Any]:
+    """Means over all ranks' episodes, and over their chosen tokens for what `sums` holds."""
+    local = {**sums, **_counts(groups)}
+    norm = local.pop("grad_norm")
+    total = world.sum_values(local)
+    episodes, tokens = max(1.0, total["counted"]), max(1.0, total["tokens"])
+    return {
+        "success": total["successes"] / episodes,
+        "reward": total["rewards"] / episodes,
+        "turns": total["turns"] / episodes,
+        "invalid_actions": total["invalid"] / max(1.0, total["turns"]),
+        "entropy": total["entropy"] / tokens,
+        "loss": total["loss"] / tokens,
+        "grad_norm": norm,
+        "clip_fraction": total.get("clip_fraction", 0.0) / tokens,
+        "sampler_kl": total.get("sampler_kl", 0.0) / tokens,
+        "uniform_groups": total["uniform_groups"] / max(1.0, total["groups"]),
+        "anchor_group_size": total["turns"] / max(1.0, total["states"]),
+        "episodes": int(total["episodes"]),
+        "failed_episodes": int(total["episodes"] - total["counted"]),
+        "chosen_tokens": int(total["tokens"]),
+        "tokens_per_second": total["context_tokens"] / seconds,
+    }
+
+
+def status(row: Mapping[str, Any]) -> str:
+    """One line for the progress display."""
+    return (
+        f"success {100 * row['success']:4.1f} %  reward {row['reward']:.2f}  "
+        f"entropy {row['entropy']:.2f}  {row['tokens_per_second']:,.0f} tok/s"
+    )
+
+
+def _counts(groups: Sequence[Group]) -> dict[str, float]:
+    played = [t for group in groups for t in group.trajectories]
+    counted = [t for t in played if t.counts]
+    return {
+        "episodes": len(played),
+        "counted": len(counted),
+        "successes": sum(t.success for t in counted),
+        "rewards": sum(t.total_reward for t in counted),
+        "turns": sum(len(t.steps) for t in counted),
+        "states": sum(len(step_groups(group.trajectories)) for group in groups),
+        "invalid": sum(not step.action_valid for t in counted for step in t.steps),
+        "groups": len(groups),
+        "uniform_groups": sum(len({t.total_reward for t in g.counted}) < 2 for g in groups),
+        "context_tokens": sum(_token_count(t) for t in counted),
+    }
+
+
+def _token_count(trajectory: Trajectory) -> int:
+    return sum(len(s.bridge_ids) + len(s.completion.ids) for s in trajectory.steps)

@@ -1,0 +1,119 @@
+"""Plays episodes for a run: demonstrations, groups of siblings, evaluations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from longstep_agents.agent import Agent, DemonstratingAgent, LanguageAgent, LanguageAgentConfig
+from longstep_agents.models.hf import HFModel
+from longstep_agents.render import Renderer
+from longstep_agents.rollout import EpisodeRequest, collect, collect_groups
+from longstep_agents.types import Group, Trajectory
+from longstep_envs import EnvPool, Limits
+from longstep_training.distributed import World
+from longstep_training.imitation import draw_requests, make_teacher
+from longstep_training.recipe import EvaluationConfig, TaskSource, TrainConfig
+
+AgentFactory = Callable[[EpisodeRequest], Agent]
+
+
+class Player:
+    """The sampler, the agents and the environments of one process.
+
+    Every rank draws the same requests and plays its share of them. All randomness comes from the
+    stream that the caller passes in.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        config: TrainConfig,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self._world, self._config = world, config
+        self._renderer = Renderer(tokenizer, config.agent.system)
+        self._pools: dict[str, EnvPool] = {}
+        self.sampler = HFModel(model, lanes=config.run.concurrency)
+
+    def demonstrate(self, rng: random.Random) -> list[Group]:
+        """Fresh expert demonstrations on training tasks, one a group; failures are dropped."""
+        settings = self._config.imitation
+        requests = draw_requests(self._draw(rng, settings.demonstrations), rng, settings)
+
+        def make_agent(request: EpisodeRequest) -> Agent:
+            teacher = make_teacher(request, settings)
+            return DemonstratingAgent(teacher, self._renderer, self._config.agent)
+
+        source = self._config.train.model_copy(update={"turns": settings.turns})
+        groups = self._collect(source, requests, make_agent, siblings=1)
+        return [group for group in groups if group.trajectories[0].success]
+
+    def sample_groups(self, rng: random.Random) -> list[Group]:
+        """Groups of siblings on training tasks, played by the present policy."""
+        settings = self._config.rl
+        requests = [
+            EpisodeRequest(task, seed=rng.randrange(2**31), agent_seed=rng.randrange(2**31))
+            for task in self._draw(rng, settings.tasks)
+        ]
+        agent = self._config.agent
+        return self._collect(self._config.train, requests, self._agents(agent), settings.siblings)
+
+    def evaluate(self, evaluation: EvaluationConfig) -> list[Trajectory]:
+        """Play an evaluation set once; every rank gets all trajectories, in task order."""
+        ids = evaluation.tasks.task_ids()[: evaluation.episodes]
+        requests = [EpisodeRequest(task, seed=i, agent_seed=i) for i, task in enumerate(ids)]
+        agent = self._config.agent.model_copy(update={"temperature": evaluation.temperature})
+        mine = asyncio.run(
+            collect(
+                self._pool(evaluation.tasks),
+                self._world.share(requests),
+                self._agents(agent),
+                concurrency=self._config.run.concurrency,
+            )
+        )
+        shares = self._world.gather(mine)
+        return [shares[i % len(shares)][i // len(shares)] for i in range(len(requests))]
+
+    def close(self) -> None:
+        """Close every environment."""
+        for pool in self._pools.values():
+            pool.close()
+
+    def _agents(self, agent: LanguageAgentConfig) -> AgentFactory:
+        return lambda request: LanguageAgent(
+            self.sampler, self._renderer, agent, request.agent_seed
+        )
+
+    def _collect(
+        self,
+        source: TaskSource,
+        requests: Sequence[EpisodeRequest],
+        make_agent: AgentFactory,
+        siblings: int,
+    ) -> list[Group]:
+        return asyncio.run(
+            collect_groups(
+                self._pool(source),
+                self._world.share(requests),
+                make_agent,
+                siblings=siblings,
+                concurrency=self._config.run.concurrency,
+            )
+        )
+
+    def _pool(self, source: TaskSource) -> EnvPool:
+        key = json.dumps(source.model_dump(mode="json"), sort_keys=True)
+        if key not in self._pools:
+            limits = Limits(turns=source.turns)
+            self._pools[key] = EnvPool(source.env_id, dict(source.env_kwargs), limits=limits)
+        return self._pools[key]
+
+    def _draw(self, rng: random.Random, count: int) -> list[str]:
+        ids = self._config.train.task_ids()
+        return [ids[rng.randrange(len(ids))] for _ in range(count)]
