@@ -1,3 +1,4 @@
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,13 @@ def test_a_human_sentence_is_refused() -> None:
 def test_advice_before_the_task_is_known_is_refused() -> None:
     with pytest.raises(DataError, match="has not seen the observation that names the task"):
         Explorer().act("Nothing happens.", ["look"])
+
+
+def test_the_walkthrough_in_every_game_file_wins(games: Path) -> None:
+    env = ALFWorldEnv(games)
+    for task in env.task_ids:
+        env.reset(seed=0, options={"task": task})
+        plan = json.loads((games / task / "game.tw-pddl").read_text())["walkthrough"]
+        steps = [env.step(action) for action in plan]
+        assert all(info["action_valid"] for *_, info in steps)
+        assert steps[-1][4]["success"]
