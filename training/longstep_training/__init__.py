@@ -1,1 +1,1 @@
-"""The trainer: rewards, credit, entropy, losses, batches, the loop and the command line."""
+"""Training: rewards, credit, losses, the loop, and the command line."""
