@@ -153,8 +153,8 @@ class LanguageAgent:
             bridge = renderer.opening(observation)
         self._context += bridge
         admissible = info.get("admissible_commands") or []
-        written = choices(admissible, config.action) if self._constrained else {}
-        trie = TokenTrie(self._encode(text) for text in written) if written else None
+        options = self._options(admissible)
+        trie = TokenTrie(options) if options else None
         params = SamplingParams(
             temperature=config.temperature,
             max_tokens=config.max_tokens,
@@ -166,22 +166,21 @@ class LanguageAgent:
         completion = await self._model.sample(self._context, params)
         self._context += completion.ids
         self._ended = bool(completion.ids) and completion.ids[-1] == renderer.end_id
-        text = renderer.decode(completion.ids)
-        if text in written:
-            return Act(written[text], True, bridge, completion)
-        parsed = read(text, admissible, config.action)
+        if completion.ids in options:
+            return Act(options[completion.ids], True, bridge, completion)
+        parsed = read(renderer.decode(completion.ids), admissible, config.action)
         return Act(parsed.command, parsed.valid, bridge, completion)
 
     def close(self) -> None:
         """Free the session's cache."""
         self._model.release(self._session)
 
-    @property
-    def _constrained(self) -> bool:
-        return self._config.action.constraint == "admissible"
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return (*self._renderer.encode(text), self._renderer.end_id)
+    def _options(self, admissible: Sequence[str]) -> dict[tuple[int, ...], str]:
+        """The token sequences that may be sampled, and the command each stands for."""
+        if self._config.action.constraint == "none":
+            return {}
+        written = choices(admissible, self._config.action)
+        return {self._renderer.completion(text): command for text, command in written.items()}
 
 
 class DemonstratingAgent:
@@ -207,10 +206,10 @@ class DemonstratingAgent:
         text = next((text for text, command in written.items() if command == action), None)
         if text is None:
             written, text = {}, write(action, config)
-        ids = (*renderer.encode(text), renderer.end_id)
+        ids = renderer.completion(text)
         allowed = None
         if written and config.constraint == "admissible":
-            trie = TokenTrie((*renderer.encode(other), renderer.end_id) for other in written)
+            trie = TokenTrie(renderer.completion(other) for other in written)
             allowed = trie.admitted_along(ids)
         completion = Completion(ids, (0.0,) * len(ids), text, allowed=allowed)
         return Act(action, True, bridge, completion)

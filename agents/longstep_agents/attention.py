@@ -34,9 +34,10 @@ class Documents:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Causal attention within each document; `layer` does not matter."""
+        shared = len(query) != len(key)
         outputs = [
             scaled_dot_product_attention(
-                q[None], k[None], v[None], is_causal=True, scale=scale, enable_gqa=True
+                q[None], k[None], v[None], is_causal=True, scale=scale, enable_gqa=shared
             )[0]
             for q, k, v in zip(
                 query.split(self.lengths, 1),
@@ -90,7 +91,10 @@ class LaneCache:
         self._shape = (len(first), int(count.max()))
         self._span = int((start + count).max())
         limit = first[:, None] + torch.arange(self._shape[1])
-        self._mask = (torch.arange(self._span) <= limit[..., None]).to(device)[:, None]
+        visible = torch.arange(self._span) <= limit[..., None]
+        # Additive, because the CPU kernel converts a boolean mask anew in every layer.
+        mask = torch.zeros(visible.shape).masked_fill(~visible, -torch.inf)
+        self._mask = mask.to(device, self._keys[0].dtype)[:, None]
         return self._position
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -107,7 +111,7 @@ class LaneCache:
             values[self._rows, :, : self._span],
             attn_mask=self._mask,
             scale=scale,
-            enable_gqa=True,
+            enable_gqa=len(query) != keys.shape[1],
         )
         return output.transpose(1, 2)[self._row, self._offset].transpose(0, 1)
 

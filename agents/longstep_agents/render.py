@@ -30,6 +30,7 @@ class Renderer:
         self._opening = self._pieces(opening)
         self._bridge = self._pieces(bridge)
         self.encode = lru_cache(maxsize=65536)(self._encode)
+        self.completion = lru_cache(maxsize=65536)(self._completion)
 
     def opening(self, observation: str) -> tuple[int, ...]:
         """The tokens of the first prompt."""
@@ -50,6 +51,10 @@ class Renderer:
         if ids and ids[-1] == self.end_id:
             ids = ids[:-1]
         return str(self.tokenizer.decode(list(ids)))
+
+    def _completion(self, text: str) -> tuple[int, ...]:
+        """A whole completion: the text and the end token."""
+        return (*self.encode(text), self.end_id)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

@@ -143,6 +143,7 @@ def _step(observation: str, info: Info, act: Act, reward: float, after: Info) ->
         completion=act.completion,
         action_valid=act.valid and bool(after.get("action_valid", True)),
         reward_parts=after.get("reward_parts", {}),
+        admissible=tuple(info.get("admissible_commands", ())),
     )
 
 

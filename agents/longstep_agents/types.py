@@ -53,7 +53,8 @@ class Step:
     completion: Completion = field(default_factory=Completion)
     action_valid: bool = True
     reward_parts: Mapping[str, float] = field(default_factory=dict)
-    expert_action: str | None = None
+    admissible: tuple[str, ...] = ()
+    """The commands that the environment listed when the action was chosen."""
 
 
 @dataclass(frozen=True, slots=True)

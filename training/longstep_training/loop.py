@@ -123,6 +123,6 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     action = config.agent.action
     texts = [t.final_observation for t in played]
     for trajectory in played:
-        for step in trajectory.steps:
-            texts += [step.observation, write(step.action, action)]
+        texts += [step.observation for step in trajectory.steps]
+        texts += [write(c, action) for step in trajectory.steps for c in step.admissible]
     return texts
