@@ -60,7 +60,7 @@ class Engine(Protocol):
 class FastEngine:
     """Plays the games of one source; the state is one immutable value."""
 
-    metadata = {"concurrency": "thread", "snapshot": "native"}  # noqa: RUF012 - read only
+    metadata = {"concurrency": "thread", "snapshot": "native"}
 
     problem: Problem
     state: State

@@ -10,7 +10,8 @@ import random
 
 from longstep_envs.alfworld.problem import Problem, State
 
-_KNIFE_SHARE = 0.3
+_KNIFE_SHARE = 0.4
+_CUT_SHARE = 0.7
 _LAMP_SHARE = 0.2
 _TREATMENTS = (
     ("clean", "sinks", "cleanable"),
@@ -25,9 +26,9 @@ def errand(problem: Problem, state: State, rng: random.Random) -> list[str]:
         return commands
     if state.held < 0:
         return _fetch(problem, state, rng)
+    if problem.knives >> state.held & 1 and rng.random() < _CUT_SHARE:
+        return _cut(problem, state, rng)
     choices = [_treat(problem, state, rng), _put(problem, state, rng)]
-    if problem.knives >> state.held & 1:
-        choices.append(_cut(problem, state, rng))
     return rng.choice([choice for choice in choices if choice] or [["look"]])
 
 
@@ -99,10 +100,16 @@ def _cut(problem: Problem, state: State, rng: random.Random) -> list[str]:
     holder = next((r for r in here if o in state.inside[r]), None)
     if holder is None:
         return [*going, f"slice {name} with {knife}", "look"]
-    commands = [*going, f"slice {name} with {knife}", f"examine {knife}"]
     stand = problem.receptacles[holder]
-    put = [f"move {knife} to {stand}", f"take {name} from {stand}", f"examine {name}"]
-    return commands + put if rng.random() < 0.5 else commands
+    return [
+        *going,
+        f"slice {name} with {knife}",
+        f"examine {knife}",
+        f"open {stand}",
+        f"move {knife} to {stand}",
+        f"take {name} from {stand}",
+        f"examine {name}",
+    ]
 
 
 def _visit(problem: Problem, state: State, r: int, rng: random.Random) -> list[str]:

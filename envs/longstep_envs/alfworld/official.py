@@ -23,7 +23,7 @@ _LOCK = threading.Lock()
 class OfficialEngine:
     """Plays the games of one source with textworld's PDDL environment."""
 
-    metadata = {"concurrency": "pinned", "snapshot": "replay"}  # noqa: RUF012 - read only
+    metadata = {"concurrency": "pinned", "snapshot": "replay"}
 
     def __init__(self, games: Games) -> None:
         self._games = games
