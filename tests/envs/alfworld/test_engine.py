@@ -23,13 +23,8 @@ def play(problem: Problem, state: State, *commands: str) -> tuple[State, str]:
 
 
 def test_names_count_downwards_in_the_order_of_ids() -> None:
-    ids = [
-        "mug_bar__plus_02",
-        "mug_bar__minus_01",
-        "agent1",
-        "sink_bar_1_bar_sinkbasin",
-        "pen_bar_1",
-    ]
+    sink = "sink_bar_1_bar_sinkbasin"
+    ids = ["mug_bar__plus_02", "mug_bar__minus_01", "agent1", sink, "pen_bar_1"]
     assert shown_names(ids) == {
         "mug_bar__minus_01": "mug 2",
         "mug_bar__plus_02": "mug 1",
