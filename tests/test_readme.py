@@ -51,7 +51,9 @@ def test_every_option_in_a_command_exists() -> None:
 
 
 def test_every_environment_is_in_the_table() -> None:
-    assert set(re.findall(r"^\| `(longstep/[^`]+)`", README, re.MULTILINE)) == set(ENVS)
+    # Other tests may register environments of their own.
+    ours = {env_id for env_id, target in ENVS.items() if target.startswith("longstep_envs.")}
+    assert set(re.findall(r"^\| `(longstep/[^`]+)`", README, re.MULTILINE)) == ours
 
 
 def test_every_method_is_in_its_table() -> None:

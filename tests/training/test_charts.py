@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,13 @@ def test_any_finite_points_make_a_chart_inside_its_frame(points: list[Point]) ->
         x, y = map(float, pair.split(","))
         assert 0 <= x <= 360
         assert 0 <= y <= 190
+
+
+@pytest.mark.parametrize("y", [0.0, 5e-324, 3.5, -2e6])
+def test_a_flat_line_stands_in_the_middle(y: float) -> None:
+    svg = line_chart([Line("a", [Point(0, y), Point(1, y)])], Frame(height=190))
+    heights = [float(pair.split(",")[1]) for pair in re.findall(r"[\d.]+,[\d.]+", svg)]
+    assert all(40 < height < 140 for height in heights)
 
 
 def test_points_that_are_not_finite_are_left_out() -> None:

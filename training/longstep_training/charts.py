@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 _MOST_POINTS = 240
 _ROWS = 4
+_FLAT = 1e-9
+"""Numbers nearer to each other than this, relative to their size, count as one."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 12.0, 30.0
 
 
@@ -159,7 +161,7 @@ def credit_strip(cells: Sequence[tuple[float, str]], largest: float, columns: in
 def _x_scale(values: Sequence[float], frame: Frame) -> _Scale:
     low, high = min(values), max(values)
     low = low if frame.x_start is None else min(low, frame.x_start)
-    return _Scale(low, high if high > low else low + 1.0, _LEFT, frame.width - _RIGHT)
+    return _Scale(low, high if high - low > _FLAT else low + 1.0, _LEFT, frame.width - _RIGHT)
 
 
 def _y_scale(points: Sequence[Point], frame: Frame) -> _Scale:
@@ -175,8 +177,10 @@ def _tick_step(low: float, high: float, most: int) -> float:
 
 
 def _round_range(low: float, high: float) -> tuple[float, float]:
-    if high - low < 1e-9 * max(abs(low), abs(high), 1e-9):
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    if high - low < _FLAT * max(abs(low), abs(high), 1.0):
+        size = max(abs(low), abs(high))
+        margin = 0.5 * size if size > _FLAT else 0.5
+        low, high = low - margin, high + margin
     step = _tick_step(low, high, _ROWS)
     return step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9)
 
