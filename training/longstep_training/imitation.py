@@ -13,7 +13,7 @@ from longstep_agents.agent import Agent, ExpertAgent, HesitantAgent
 from longstep_agents.rollout import EpisodeRequest
 from longstep_training.batch import Batch
 from longstep_training.config import Config
-from longstep_training.policy import OptimizerConfig, score
+from longstep_training.policy import OptimizerConfig, Schedule, score
 
 
 class ImitationConfig(Config):
@@ -22,8 +22,7 @@ class ImitationConfig(Config):
     iterations: int = 0
     demonstrations: int = 256
     """Episodes of one iteration, played afresh."""
-    updates: int = 16
-    """Optimiser steps of one iteration, each on its part of the demonstrations."""
+    schedule: Schedule = Schedule(updates=16)
     experts: dict[str, float] = Field(default={"plan": 1.0})
     """Share of each kind of expert plan."""
     turns: int | None = 50

@@ -63,7 +63,7 @@ def imitate(run: Run) -> None:
         timer.lap("rollout")
         rows = [build_row(t, [1.0] * len(t.steps)) for g in groups for t in g.trajectories]
         objective = partial(imitation_loss, run.model, config=config)
-        sums = run.update(rows, objective, ("imitation", iteration), config.updates)
+        sums = run.update(rows, objective, ("imitation", iteration), config.schedule)
         timer.lap("update")
         run.finish("imitation", iteration, groups, sums, timer.laps)
 
@@ -80,7 +80,7 @@ def reinforce(run: Run) -> None:
         rows = build_rows(scored, advantages_PGS)
         timer.lap("credit")
         objective = partial(policy_loss, run.model, config=config)
-        sums = run.update(rows, objective, ("rl", iteration), config.updates)
+        sums = run.update(rows, objective, ("rl", iteration), config.schedule)
         timer.lap("update")
         if run.world.leads:
             shown = run.config.run.log_groups

@@ -37,6 +37,15 @@ class OptimizerConfig(Config):
     """Tokens of one packed forward and backward pass."""
 
 
+class Schedule(Config):
+    """How often the rows of one iteration are learnt from."""
+
+    updates: int = 2
+    """Optimiser steps of one pass, each on its own part of the rows."""
+    passes: int = 1
+    """Passes over the rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """The policy's view of a batch's chosen tokens, under the distribution sampled from."""

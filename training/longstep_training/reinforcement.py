@@ -10,7 +10,7 @@ from longstep_training.config import Config
 from longstep_training.credit import CreditConfig
 from longstep_training.entropy import ENTROPY, EntropyConfig
 from longstep_training.loss import LOSSES, LossConfig
-from longstep_training.policy import OptimizerConfig, score
+from longstep_training.policy import OptimizerConfig, Schedule, score
 from longstep_training.rewards import RewardConfig
 
 
@@ -22,9 +22,7 @@ class ReinforcementConfig(Config):
     """Tasks of one iteration."""
     siblings: int = 8
     """Trajectories of each task."""
-    updates: int = 2
-    """Optimiser steps of one pass over an iteration's trajectories."""
-    passes: int = 1
+    schedule: Schedule = Schedule()
     rewards: RewardConfig = RewardConfig()
     credit: CreditConfig = CreditConfig()
     loss: LossConfig = LossConfig()

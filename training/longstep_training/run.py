@@ -26,7 +26,7 @@ from longstep_training.evaluate import evaluation_row
 from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
 from longstep_training.player import Player
-from longstep_training.policy import Objective, Updater, load_model
+from longstep_training.policy import Objective, Schedule, Updater, load_model
 from longstep_training.recipe import TrainConfig
 
 
@@ -69,18 +69,21 @@ class Run:
             yield iteration
 
     def update(
-        self, rows: Sequence[Row], objective: Objective, place: Sequence[object], updates: int
+        self, rows: Sequence[Row], objective: Objective, place: Sequence[object], schedule: Schedule
     ) -> dict[str, float]:
-        """`updates` optimiser steps, each on its part of the shuffled rows; summed statistics."""
+        """Optimiser steps on shuffled parts of the rows; statistics summed over all of them."""
+        rng = self.rng(*place, "order", self.world.rank)
         order = list(rows)
-        self.rng(*place, "order", self.world.rank).shuffle(order)
         sums: dict[str, float] = {}
-        for part in range(updates):
-            for name, value in self.updater.step(order[part::updates], objective).items():
-                sums[name] = sums.get(name, 0.0) + value
+        for _ in range(schedule.passes):
+            rng.shuffle(order)
+            for part in range(schedule.updates):
+                step = self.updater.step(order[part :: schedule.updates], objective)
+                for name, value in step.items():
+                    sums[name] = sums.get(name, 0.0) + value
         self.done = replace(self.done, policy_version=self.done.policy_version + 1)
         self.player.sampler.refresh(self.done.policy_version)
-        sums["grad_norm"] /= updates
+        sums["grad_norm"] /= schedule.passes * schedule.updates
         return sums
 
     def finish(
