@@ -124,6 +124,18 @@ def test_a_refusal_names_the_key_and_what_was_wanted(tmp_path: Path, text: str, 
     assert refusal(tmp_path, text) == f"run.toml: {line}"
 
 
+def test_a_name_that_several_tables_hold_is_sought_in_the_nearest() -> None:
+    class Phase(Config):
+        schedule: Loss = Loss()
+
+    class Phases(Config):
+        imitation: Phase = Phase()
+        rl: Phase = Phase()
+
+    with pytest.raises(ConfigError, match=r"did you mean 'rl\.schedule\.epochs'"):
+        build_config(Phases, {"rl": {"epochs": 1}}, source="x")
+
+
 def test_every_problem_gets_its_own_line(tmp_path: Path) -> None:
     assert refusal(tmp_path, "sed = 1\n", "loss.epochs=x").splitlines() == [
         "run.toml: loss.epochs: wanted a whole number, got 'x'",

@@ -193,12 +193,16 @@ def _dotted(location: tuple[int | str, ...], tree: Any) -> str:
 
 
 def _suggest(path: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
-    if not close:
-        name = path.rpartition(".")[2]
-        ends = {known_path.rpartition(".")[2]: known_path for known_path in reversed(known)}
-        close = [ends[end] for end in difflib.get_close_matches(name, list(ends), n=1)]
-    return f"; did you mean '{close[0]}'?" if close else ""
+    near = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
+    if not near:  # the right name in the wrong table, or a misspelt one there
+        names = difflib.get_close_matches(_name(path), [_name(k) for k in known], n=1)
+        same = [k for k in known if _name(k) in names]
+        near = difflib.get_close_matches(path, same, n=1, cutoff=0.0)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _name(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _check_expressible(config: BaseModel, prefix: str) -> None:

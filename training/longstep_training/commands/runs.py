@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from longstep_training.commands.options import Overrides
-from longstep_training.config import ConfigError, build_config, dump_toml, load_config, read_tree
+from longstep_training.commands.options import AsJson, Overrides
+from longstep_training.config import ConfigError, build_config, dump_toml, read_tree
+from longstep_training.terminal import clean
 
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")]
 
@@ -56,13 +58,24 @@ def evaluate(
         typer.Option(help="A TOML file. Default: config.toml of the checkpoint's run."),
     ] = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Play a checkpoint on held-out tasks and print its success rates."""
+    source = config or checkpoint.parent.parent / "config.toml"
+    tree = read_tree(source, overrides or ())
     from longstep_training.evaluate import evaluate_checkpoint
     from longstep_training.loop import TrainConfig
 
-    source = config or checkpoint.parent.parent / "config.toml"
-    evaluate_checkpoint(checkpoint, load_config(TrainConfig, source, overrides or ()))
+    rows = evaluate_checkpoint(checkpoint, build_config(TrainConfig, tree, source=str(source)))
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        rate, low, high = (f"{100 * row[key]:.1f}" for key in ("success", "low", "high"))
+        setting = f"temperature {row['temperature']:g}, actions: {row['constraint']}"
+        typer.echo(
+            clean(f"{row['name']}: {rate} % of {row['episodes']} [{low}, {high}]; {setting}")
+        )
 
 
 def view(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]) -> None:
