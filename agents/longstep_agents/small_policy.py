@@ -20,8 +20,9 @@ PAD, END, UNKNOWN, PROMPT = "<pad>", "<end>", "<unk>", "\n> "
 _NUMBERS = 256
 TEMPLATE = (
     "{% for message in messages %}{{ message.content }}"
-    "{% if message.role == 'assistant' %}" + END + "{% else %}" + PROMPT.replace("\n", "\\n") + ""
-    "{% endif %}{% endfor %}"
+    "{% if message.role == 'assistant' %}" + END + "{% else %}"
+    # An expression, because the template engine drops a line break that follows a block.
+    "{{ " + repr(PROMPT) + " }}{% endif %}{% endfor %}"
 )
 
 
@@ -49,7 +50,7 @@ def build_tokenizer(texts: Iterable[str], spare_numbers: int = 2) -> PreTrainedT
         for word, number in re.findall(r"\b([a-z]+) (\d+)\b", text):
             highest[word] = max(highest[word], int(number))
     words = sorted(highest, key=lambda word: (-len(word), word))
-    entity = rf"\b(?:{'|'.join(words)})(?: \d+)?\b"
+    entity = rf"\b(?:{'|'.join(words)})(?: \d+)?\b" if words else r"\w+"
     splitter = re.compile(f"({entity})")
     vocabulary = dict.fromkeys([PAD, END, UNKNOWN, PROMPT])
     for word in sorted(words):
@@ -66,6 +67,7 @@ def build_tokenizer(texts: Iterable[str], spare_numbers: int = 2) -> PreTrainedT
         pad_token=PAD,
         eos_token=END,
         unk_token=UNKNOWN,
+        extra_special_tokens=[PROMPT],
         chat_template=TEMPLATE,
         clean_up_tokenization_spaces=False,
     )

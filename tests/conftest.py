@@ -1,0 +1,55 @@
+"""A language model that is small enough to check by hand, for every folder of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+TEXTS = (
+    "You are in the hall. You see shelf 1, shelf 2 and desk 1.",
+    "On shelf 2, you see cup 1.",
+    "You carry cup 1. The desk 1 is closed.",
+    "go to shelf 1",
+    "take cup 1 from shelf 2",
+    "open desk 1",
+    "look",
+)
+ModelFactory = Callable[..., "Qwen3ForCausalLM"]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of fewer than a hundred tokens, which knows the words of `TEXTS`."""
+    from longstep_agents.small_policy import build_tokenizer
+
+    return build_tokenizer(TEXTS)
+
+
+@pytest.fixture
+def make_model(tokenizer: PreTrainedTokenizerFast) -> ModelFactory:
+    """Builds a two-layer model with sharp preferences; `kv_heads` makes it share its keys."""
+    import torch
+    from transformers import Qwen3ForCausalLM
+
+    from longstep_agents.attention import ATTENTION
+    from longstep_agents.small_policy import SmallPolicyConfig, build_model
+
+    def build(kv_heads: int = 4, attention: str = ATTENTION, seed: int = 0) -> Qwen3ForCausalLM:
+        config = SmallPolicyConfig(hidden=32, layers=2, heads=4, feed_forward=48)
+        model = build_model(tokenizer, config, seed)
+        if kv_heads != 4:
+            model.config.num_key_value_heads = kv_heads
+            torch.manual_seed(seed)
+            model = Qwen3ForCausalLM(model.config)
+        with torch.no_grad():
+            model.model.embed_tokens.weight.mul_(10)
+        model.set_attn_implementation(attention)
+        model.eval()
+        return model
+
+    return build
