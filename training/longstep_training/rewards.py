@@ -35,7 +35,16 @@ def invalid_action(group: Group) -> list[list[float]]:
     return [[float(not step.action_valid) for step in t.steps] for t in group.trajectories]
 
 
-REWARDS: dict[str, RewardFunction] = {"environment": environment, "invalid_action": invalid_action}
+def turn(group: Group) -> list[list[float]]:
+    """1 for every step; a small negative weight makes haste worth something."""
+    return [[1.0] * len(t.steps) for t in group.trajectories]
+
+
+REWARDS: dict[str, RewardFunction] = {
+    "environment": environment,
+    "invalid_action": invalid_action,
+    "turn": turn,
+}
 
 
 def score(groups: Sequence[Group], config: RewardConfig) -> list[Group]:

@@ -37,6 +37,8 @@ SPLITS: Mapping[str, int] = {"train": 3553, "valid_seen": 140, "valid_unseen": 1
 
 _VERSION = 1
 _TRIES = 500
+_SMALLEST_PART, _LARGEST_PART = 6, 30
+"""Receptacles in a part of a room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +51,21 @@ class Game:
     files: dict[str, str]
 
 
-def generate(
+def generate(  # noqa: PLR0913 - each names one property of the games
     out: Path,
     *,
     seed: int = 0,
     splits: Mapping[str, int] = SPLITS,
     max_receptacles: int | None = None,
     task_types: Sequence[str] = TASK_TYPES,
+    partial_rooms: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write `splits` of games under `out`; return the manifest.
 
     A folder that already holds exactly this is left as it is. `progress` gets (done, total).
+    With `partial_rooms`, each training game takes place in a random part of a real room of any
+    size, with at most `max_receptacles` in it: many more layouts than there are rooms.
 
     Raises:
         TaskDataError: `out` holds other games, a split or task type is unknown, or no room fits.
@@ -71,6 +76,7 @@ def generate(
         "splits": {name: {"games": count} for name, count in splits.items()},
         "max_receptacles": max_receptacles,
         "task_types": list(task_types),
+        "partial_rooms": partial_rooms,
     }
     _check(splits, task_types)
     target = out / FOLDER
@@ -82,7 +88,8 @@ def generate(
         done, total = 0, sum(splits.values())
         for split, count in splits.items():
             digest = hashlib.sha256()
-            games = draw_games(split, count, seed, max_receptacles, task_types)
+            parts = partial_rooms and split == "train"
+            games = draw_games(split, count, seed, max_receptacles, task_types, parts)
             for game in games:
                 _write(partial / split, game, digest)
                 done += 1
@@ -107,6 +114,7 @@ def draw_games(
     seed: int = 0,
     max_receptacles: int | None = None,
     task_types: Sequence[str] = TASK_TYPES,
+    partial_rooms: bool = False,
 ) -> Iterator[Game]:
     """The games of one split, in memory; the task types take turns.
 
@@ -117,12 +125,12 @@ def draw_games(
     for index in range(count):
         rng = random.Random(f"alfworld/{_VERSION}/{seed}/{split}/{index}")
         task_type = task_types[index % len(task_types)]
-        plans = plans_for(
-            task_type, unseen=split.endswith("unseen"), max_receptacles=max_receptacles
-        )
-        game = _draw(task_type, plans, rng)
+        bound = None if partial_rooms else max_receptacles
+        plans = plans_for(task_type, unseen=split.endswith("unseen"), max_receptacles=bound)
+        keep = (max_receptacles or _LARGEST_PART) if partial_rooms else None
+        game = _draw(task_type, plans, rng, keep)
         while game is not None and game.folder in taken:
-            game = _draw(task_type, plans, rng)
+            game = _draw(task_type, plans, rng, keep)
         if game is None:
             raise TaskDataError(
                 f"no {task_type} game found in {len(plans)} rooms with at most {max_receptacles} "
@@ -132,9 +140,13 @@ def draw_games(
         yield game
 
 
-def _draw(task_type: str, plans: Sequence[int], rng: random.Random) -> Game | None:
+def _draw(
+    task_type: str, plans: Sequence[int], rng: random.Random, keep: int | None
+) -> Game | None:
+    """A game in one of the rooms; with `keep`, in a random part of it, at most so large."""
     for _ in range(_TRIES if plans else 0):
-        scene = furnish(rng.choice(plans), rng)
+        size = None if keep is None else rng.randint(min(keep, _SMALLEST_PART), keep)
+        scene = furnish(rng.choice(plans), rng, size)
         wish = draw_wish(task_type, scene, rng)
         if wish is not None:
             return _game(wish, scene, rng)

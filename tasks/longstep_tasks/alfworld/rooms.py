@@ -104,10 +104,16 @@ def plans_for(goal: str, *, unseen: bool, max_receptacles: int | None) -> tuple[
     )
 
 
-def furnish(plan: int, rng: random.Random) -> Scene:
-    """A random scene: one or two objects of each type of the room, where the type belongs."""
+def furnish(plan: int, rng: random.Random, keep: int | None = None) -> Scene:
+    """A random scene: one or two objects of each type of the room, where the type belongs.
+
+    `keep` leaves a random part of the room's receptacles, at most so many, out of as many types
+    as possible.
+    """
     layout, contains = layouts()[plan], table("contains")
     receptacles: dict[str, str] = layout["receptacles"]
+    if keep is not None:
+        receptacles = _some_of(receptacles, keep, rng)
     movable = set(table("object_types"))
     objects: dict[str, tuple[str, str]] = {}
     for kind in layout["objects"]:
@@ -128,6 +134,14 @@ def furnish(plan: int, rng: random.Random) -> Scene:
                 home = rng.choice(homes)
                 objects.setdefault(_object_id(kind, home, rng), (kind, home))
     return Scene(plan, receptacles, objects, _start(receptacles, rng))
+
+
+def _some_of(receptacles: dict[str, str], keep: int, rng: random.Random) -> dict[str, str]:
+    order = sorted(receptacles)
+    rng.shuffle(order)
+    first = {receptacle_type(r): r for r in reversed(order)}
+    chosen = [*first.values(), *(r for r in order if r not in first.values())][:keep]
+    return {r: location for r, location in receptacles.items() if r in chosen}
 
 
 def _object_id(kind: str, home: str, rng: random.Random) -> str:
