@@ -17,6 +17,7 @@ TEXTS = (
     "go to shelf 1",
     "take cup 1 from shelf 2",
     "open desk 1",
+    "Beside desk 20 is cup 4.",
     "look",
 )
 ModelFactory = Callable[..., "Qwen3ForCausalLM"]
@@ -38,6 +39,8 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> ModelFactory:
 
     from longstep_agents.attention import ATTENTION
     from longstep_agents.small_policy import SmallPolicyConfig, build_model
+
+    torch.set_num_threads(1)  # more only wait for each other on models of this size
 
     def build(kv_heads: int = 4, attention: str = ATTENTION, seed: int = 0) -> Qwen3ForCausalLM:
         config = SmallPolicyConfig(hidden=32, layers=2, heads=4, feed_forward=48)

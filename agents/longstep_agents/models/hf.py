@@ -72,23 +72,31 @@ class HFModel:
         self.sampled_tokens = 0
 
     async def sample(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
-        """One completion; see `longstep_agents.model.Model`."""
+        """One completion; see `longstep_agents.model.Model`.
+
+        Raises:
+            ValueError: the prompt is empty.
+        """
+        if not prompt_ids:
+            raise ValueError("a prompt needs at least one token, got none")
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         if params.session is None:
             params = replace(params, session=future)
         self._waiting.append((prompt_ids, params, future))
-        if self._driver is None or self._driver.done():
-            self._driver = asyncio.get_running_loop().create_task(self._drive())
-        completion = await future
-        if params.session is future:
-            self.release(future)
-        return completion
+        self._wake()
+        try:
+            return await future
+        finally:
+            if params.session is future:
+                self.release(future)
 
     def release(self, session: Hashable) -> None:
         """Give the session's lane back."""
         lane = self._lanes.pop(session, None)
         if lane is not None:
             heapq.heappush(self._free, lane.index)
+            if self._waiting:
+                self._wake()
 
     def refresh(self, policy_version: int) -> None:
         """The weights have changed: forget every cached token."""
@@ -96,17 +104,27 @@ class HFModel:
         for lane in self._lanes.values():
             lane.fed.clear()
 
+    def _wake(self) -> None:
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.get_running_loop().create_task(self._drive())
+
     async def _drive(self) -> None:
-        while self._waiting or self._running:
+        """Run passes until nothing can go on; calls that wait for a lane are woken by `release`."""
+        while True:
             await asyncio.sleep(0)  # every caller that can go on does so before the next pass
             try:
+                # A caller that gave up may have given its lane back: it must not be written to.
+                self._running = [r for r in self._running if not r.future.done()]
                 self._admit()
-                if self._running:
-                    self._advance()
+                if not self._running:
+                    return
+                self._advance()
             except Exception as error:  # foreign code: the callers must hear of it, not hang
                 self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        for request in self._running:
+            request.lane.fed.clear()  # what a broken pass left in the cache is unknown
         futures = [r.future for r in self._running] + [future for _, _, future in self._waiting]
         self._running, self._waiting = [], []
         for future in futures:
@@ -117,12 +135,12 @@ class HFModel:
         """Give waiting calls their lanes, as far as lanes are free."""
         still_waiting = []
         for prompt_ids, params, future in self._waiting:
+            if future.done():
+                continue
             lane = self._lanes.get(params.session)
             if lane is None and self._free:
                 lane = _Lane(heapq.heappop(self._free), random.Random(params.seed))
                 self._lanes[params.session] = lane
-            if future.done():
-                continue
             if lane is None:
                 still_waiting.append((prompt_ids, params, future))
                 continue
