@@ -180,7 +180,8 @@ def test_an_error_in_the_model_reaches_every_caller_and_the_next_call_works(
 def test_a_caller_that_gives_up_harms_nobody(make_model: ModelFactory) -> None:
     """Its lane goes to another session while its completion is still under way."""
     engine = HFModel(make_model(), lanes=2)
-    wanted = [run(HFModel(make_model(), lanes=1), [(p, sampled(9))])[0] for p in PROMPTS]
+    prompts = [prompt * 8 for prompt in PROMPTS]  # longer than what the lost one has written
+    wanted = [run(HFModel(make_model(), lanes=1), [(p, sampled(9))])[0] for p in prompts]
 
     async def scenario() -> list[Completion]:
         long = sampled(1, max_tokens=200, stop_ids=(), session="lost")
@@ -195,7 +196,7 @@ def test_a_caller_that_gives_up_harms_nobody(make_model: ModelFactory) -> None:
         await asyncio.gather(lost, late, return_exceptions=True)
         engine.release("lost")
         engine.release("late")
-        done = await asyncio.gather(*(engine.sample(p, sampled(9)) for p in PROMPTS))
+        done = await asyncio.gather(*(engine.sample(p, sampled(9)) for p in prompts))
         await queued
         engine.release("kept")
         return list(done)
