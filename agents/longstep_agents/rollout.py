@@ -45,6 +45,8 @@ class Report(Protocol):
     result: Any
     error: ErrorInfo | None
     attempts: int
+    fault: str | None
+    """Whose failure it was: the value of an `Outcome`."""
 
 
 class Pool(Protocol):
@@ -157,7 +159,7 @@ def _reported(request: EpisodeRequest, report: Report) -> Trajectory:
     return Trajectory(
         task_id=request.task_id,
         seed=request.seed,
-        outcome=Outcome.ENV_ERROR,
+        outcome=Outcome(report.fault or Outcome.INFRA_ERROR),
         stop_reason=StopReason.ERROR,
         attempts=report.attempts,
         error=cause,

@@ -1,0 +1,151 @@
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Self
+
+import pytest
+
+from longstep_agents.agent import Act, Agent, ExpertAgent, RandomAgent, ScriptedAgent
+from longstep_agents.rollout import EpisodeRequest, collect, collect_groups
+from longstep_agents.types import Completion, Group, Outcome, Trajectory
+from longstep_envs import EnvPool, Info, Limits, TextEnv, register
+
+TREASURE = "longstep/Treasure-v0"
+
+
+class Fragile(TextEnv):
+    """Breaks when it is asked to."""
+
+    metadata = TextEnv.metadata | {"concurrency": "thread", "snapshot": "replay"}
+
+    @property
+    def task_ids(self) -> Sequence[str]:
+        return ["a", "b"]
+
+    def _begin(self, task_id: str, *, expert: bool) -> tuple[str, Info]:
+        return task_id, Info(score=0.0)
+
+    def _act(self, action: str) -> tuple[str, bool, Info]:
+        if action == "break":
+            raise RuntimeError("broken")
+        return action, action == "end", Info(score=1.0 if action == "end" else 0.0)
+
+    def _make_copy(self) -> Self:
+        return type(self)()
+
+
+@pytest.fixture(scope="module")
+def fragile() -> str:
+    env_id = "rollout/Fragile-v0"
+    sys.modules["longstep_rollout_fragile"] = sys.modules[__name__]
+    register(env_id, "longstep_rollout_fragile:Fragile")
+    return env_id
+
+
+def play(
+    env_id: str,
+    requests: Sequence[EpisodeRequest],
+    agent: Agent | None = None,
+    token_limit: int | None = None,
+    turns: int = 30,
+) -> list[Trajectory]:
+    with EnvPool(env_id, limits=Limits(turns=turns), retries=1) as pool:
+        return asyncio.run(
+            collect(
+                pool,
+                requests,
+                lambda request: agent or RandomAgent(request.agent_seed),
+                token_limit=token_limit,
+            )
+        )
+
+
+def test_rewards_sum_to_the_score() -> None:
+    requests = [EpisodeRequest(f"train/{n}", n, n) for n in range(12)]
+    played = play(TREASURE, requests)
+    assert {t.score for t in played} > {0.0}
+    for trajectory in played:
+        assert trajectory.total_reward == pytest.approx(trajectory.score)
+        assert trajectory.split == "train"
+
+
+def test_the_expert_solves_and_its_trajectory_says_so() -> None:
+    (played,) = play(TREASURE, [EpisodeRequest("train/3", expert=True)], ExpertAgent())
+    assert (played.success, played.score, played.outcome) == (True, 1.0, Outcome.OK)
+    assert played.stop_reason == "success"
+    assert played.final_observation == "The chest is open!"
+    assert all(step.action in step.admissible for step in played.steps)
+    assert len({step.state_key for step in played.steps}) == len(played.steps)
+
+
+def test_the_turn_limit_truncates_and_still_counts() -> None:
+    (played,) = play(TREASURE, [EpisodeRequest("train/0")], ScriptedAgent(["look"]), turns=4)
+    assert (len(played.steps), played.outcome) == (4, Outcome.TRUNCATED)
+    assert (played.stop_reason, played.counts) == ("turn_limit", True)
+
+
+def test_the_token_limit_truncates_after_the_step_that_reaches_it() -> None:
+    class Wordy:
+        async def act(self, observation: str, info: Info) -> Act:
+            return Act("look", bridge_ids=(1, 2, 3), completion=Completion((4, 5), (0.0, 0.0)))
+
+        def close(self) -> None: ...
+
+    (played,) = play(TREASURE, [EpisodeRequest("train/0")], Wordy(), token_limit=11)
+    assert (len(played.steps), played.outcome) == (3, Outcome.TRUNCATED)
+    assert played.stop_reason == "token_limit"
+
+
+def test_a_broken_environment_is_an_error_without_reward(fragile: str) -> None:
+    requests = [EpisodeRequest("a"), EpisodeRequest("b")]
+    (first, _) = play(fragile, requests, ScriptedAgent(["go on", "break"]))
+    assert first.outcome == Outcome.ENV_ERROR
+    assert (first.counts, first.total_reward, first.success) == (False, 0.0, False)
+    assert (first.task_id, first.attempts) == ("a", 2)
+    assert "broken" in str(first.error)
+
+
+def test_a_broken_agent_is_not_the_environments_fault() -> None:
+    class Broken(RandomAgent):
+        closed = False
+
+        async def act(self, observation: str, info: Info) -> Act:
+            raise ValueError("lost my way")
+
+        def close(self) -> None:
+            Broken.closed = True
+
+    (played,) = play(TREASURE, [EpisodeRequest("train/0")], Broken(0))
+    assert played.outcome == Outcome.AGENT_ERROR
+    assert (played.counts, played.attempts) == (False, 1)
+    assert "lost my way" in str(played.error)
+    assert Broken.closed
+
+
+def groups_of(siblings: int) -> list[Group]:
+    requests = [EpisodeRequest(f"train/{n}", seed=n + 5, agent_seed=100 * n) for n in range(3)]
+    with EnvPool(TREASURE, limits=Limits(turns=8)) as pool:
+        return asyncio.run(
+            collect_groups(pool, requests, lambda r: RandomAgent(r.agent_seed), siblings=siblings)
+        )
+
+
+def test_a_group_is_exactly_the_siblings_of_one_task_and_seed() -> None:
+    groups = groups_of(4)
+    assert [len(group.trajectories) for group in groups] == [4, 4, 4]
+    for n, group in enumerate(groups):
+        assert {(t.task_id, t.seed) for t in group.trajectories} == {(f"train/{n}", n + 5)}
+        assert len({t.steps[0].observation for t in group.trajectories}) == 1
+        assert len({tuple(s.action for s in t.steps) for t in group.trajectories}) > 1
+
+
+def test_the_same_requests_give_the_same_episodes() -> None:
+    def actions(groups: list[Group]) -> list[list[str]]:
+        return [[s.action for s in t.steps] for g in groups for t in g.trajectories]
+
+    assert actions(groups_of(2)) == actions(groups_of(2))
+
+
+def test_results_keep_the_order_of_the_requests() -> None:
+    requests = [EpisodeRequest(f"train/{n}", agent_seed=n) for n in range(20)]
+    assert [t.task_id for t in play(TREASURE, requests)] == [r.task_id for r in requests]
