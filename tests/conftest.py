@@ -20,6 +20,10 @@ TEXTS = (
     "Beside desk 20 is cup 4.",
     "look",
 )
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 ModelFactory = Callable[..., "Qwen3ForCausalLM"]
 
 
@@ -29,6 +33,29 @@ def tokenizer() -> PreTrainedTokenizerFast:
     from longstep_agents.small_policy import build_tokenizer
 
     return build_tokenizer(TEXTS)
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each byte, in the chat format that many public models use."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.WordLevel({c: i for i, c in enumerate(alphabet)}, unk_token=None))
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            pre_tokenizers.Split(Regex("."), "isolated"),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        extra_special_tokens=["<|im_start|>"],
+        chat_template=CHATML,
+    )
 
 
 @pytest.fixture

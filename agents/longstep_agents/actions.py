@@ -76,7 +76,13 @@ def read(text: str, admissible: Sequence[str], config: ActionConfig) -> ParsedAc
     return ParsedAction(choices(admissible, config).get(text, text), valid)
 
 
+def enclose(text: str, config: ActionConfig) -> str:
+    """A whole completion that says `text` and nothing else."""
+    return text if config.tag is None else f"<{config.tag}>{text}</{config.tag}>"
+
+
 def _inside_tag(text: str, tag: str) -> tuple[str, bool]:
     """The text of the only `<tag>…</tag>` block; not valid when there is none or several."""
-    blocks = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    name = re.escape(tag)
+    blocks = re.findall(rf"<{name}>(.*?)</{name}>", text, re.DOTALL)
     return (blocks[0], True) if len(blocks) == 1 else (text, False)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from longstep_agents.actions import ActionConfig, choices, read, write
+from longstep_agents.actions import ActionConfig, choices, enclose, read, write
 from longstep_agents.constraint import TokenTrie
 from longstep_agents.model import Model, SamplingParams
 from longstep_agents.render import Renderer
@@ -179,8 +179,9 @@ class LanguageAgent:
         """The token sequences that may be sampled, and the command each stands for."""
         if self._config.action.constraint == "none":
             return {}
-        written = choices(admissible, self._config.action)
-        return {self._renderer.completion(text): command for text, command in written.items()}
+        config, tokens = self._config.action, self._renderer.completion
+        written = choices(admissible, config)
+        return {tokens(enclose(text, config)): command for text, command in written.items()}
 
 
 class DemonstratingAgent:
@@ -206,10 +207,11 @@ class DemonstratingAgent:
         text = next((text for text, command in written.items() if command == action), None)
         if text is None:
             written, text = {}, write(action, config)
+        text = enclose(text, config)
         ids = renderer.completion(text)
         allowed = None
         if written and config.constraint == "admissible":
-            trie = TokenTrie(renderer.completion(other) for other in written)
+            trie = TokenTrie(renderer.completion(enclose(other, config)) for other in written)
             allowed = trie.admitted_along(ids)
         completion = Completion(ids, (0.0,) * len(ids), text, allowed=allowed)
         return Act(action, True, bridge, completion)

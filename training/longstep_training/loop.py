@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from longstep_agents.actions import write
+from longstep_agents.actions import enclose, write
 from longstep_agents.rollout import collect
 from longstep_agents.small_policy import build_model, build_tokenizer, save_policy
 from longstep_envs import EnvPool, Limits
@@ -124,5 +124,7 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     texts = [t.final_observation for t in played]
     for trajectory in played:
         texts += [step.observation for step in trajectory.steps]
-        texts += [write(c, action) for step in trajectory.steps for c in step.admissible]
+        texts += [
+            enclose(write(c, action), action) for step in trajectory.steps for c in step.admissible
+        ]
     return texts
