@@ -99,9 +99,15 @@ def restore(folder: Path, updater: Updater) -> None:
 
 
 def _progress_of(folder: Path) -> Progress:
-    state = json.loads((folder / "progress.json").read_text())
-    del state["optimizer_steps"]
-    return Progress(**state)
+    try:
+        state = json.loads((folder / "progress.json").read_text())
+        del state["optimizer_steps"]
+        return Progress(**state)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"checkpoint {folder}: progress.json cannot be read ({type(error).__name__}: {error}); "
+            "delete the folder to resume from the one before"
+        ) from error
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

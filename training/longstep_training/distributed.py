@@ -18,7 +18,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from longstep_envs.types import LongstepError
+
 T = TypeVar("T")
+
+
+class RankError(LongstepError, RuntimeError):
+    """A process that trained together with this one has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,11 @@ def launch(size: int, work: Callable[..., None], *args: Any) -> None:
     _join(address, 0, size, work, args)
     for helper in helpers:
         helper.join()
+    codes = [helper.exitcode for helper in helpers]
+    if any(codes):
+        raise RankError(
+            f"processes 1 to {size - 1} ended with exit codes {codes}; see their output"
+        )
 
 
 def _join(

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from longstep_agents.types import Group
+from longstep_agents.types import Group, Trajectory
 
 PHASES = ("imitation", "rl")
 _PLAIN_SECONDS = 10.0
@@ -48,39 +48,18 @@ class RunLog:
         iteration: int,
         groups: Sequence[Group],
         credit_PGS: Sequence[Sequence[Sequence[float]]] | None = None,
+        after: str | None = None,
     ) -> None:
-        """Append the groups' trajectories, with the credit of each step where there is any."""
+        """Append the groups' trajectories, with the credit of each step where there is any.
+
+        `after` names the training phase that an evaluation followed.
+        """
+        place = {"phase": phase, "iteration": iteration, **({"after": after} if after else {})}
         lines = []
         for g, group in enumerate(groups):
             for i, trajectory in enumerate(group.trajectories):
-                credit = credit_PGS[g][i] if credit_PGS is not None else None
-                steps = [
-                    {
-                        "observation": step.observation,
-                        "action": step.action,
-                        "reward": step.reward,
-                        "credit": credit[s] if credit is not None else None,
-                        "state_key": step.state_key,
-                        "action_valid": step.action_valid,
-                        "logprob": sum(step.completion.logprobs),
-                    }
-                    for s, step in enumerate(trajectory.steps)
-                ]
-                lines.append(
-                    {
-                        "phase": phase,
-                        "iteration": iteration,
-                        "group": g,
-                        "task_id": trajectory.task_id,
-                        "task_type": trajectory.task_type,
-                        "success": trajectory.success,
-                        "score": trajectory.score,
-                        "outcome": trajectory.outcome,
-                        "stop_reason": trajectory.stop_reason,
-                        "steps": steps,
-                        "final_observation": trajectory.final_observation,
-                    }
-                )
+                credit_S = credit_PGS[g][i] if credit_PGS is not None else None
+                lines.append({**place, "group": g, **_trajectory(trajectory, credit_S)})
         _append(self._episodes / f"{phase}.jsonl", lines)
 
 
@@ -124,6 +103,30 @@ class Display:
         """Leave the terminal as it was."""
         if self._live:
             self._bar.stop()
+
+
+def _trajectory(trajectory: Trajectory, credit_S: Sequence[float] | None) -> dict[str, Any]:
+    return {
+        "task_id": trajectory.task_id,
+        "task_type": trajectory.task_type,
+        "success": trajectory.success,
+        "score": trajectory.score,
+        "outcome": trajectory.outcome,
+        "stop_reason": trajectory.stop_reason,
+        "steps": [
+            {
+                "observation": step.observation,
+                "action": step.action,
+                "reward": step.reward,
+                "credit": credit_S[s] if credit_S is not None else None,
+                "state_key": step.state_key,
+                "action_valid": step.action_valid,
+                "logprob": sum(step.completion.logprobs),
+            }
+            for s, step in enumerate(trajectory.steps)
+        ],
+        "final_observation": trajectory.final_observation,
+    }
 
 
 def _place(row: dict[str, Any]) -> tuple[int, int]:

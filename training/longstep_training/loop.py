@@ -79,7 +79,8 @@ def reinforce(run: Run) -> None:
         advantages_PGS = CREDIT[config.credit.name](scored, config.credit)
         rows = build_rows(scored, advantages_PGS)
         timer.lap("credit")
-        objective = partial(policy_loss, run.model, config=config)
+        temperature = run.config.agent.temperature
+        objective = partial(policy_loss, run.model, config=config, temperature=temperature)
         sums = run.update(rows, objective, ("rl", iteration), config.schedule)
         timer.lap("update")
         if run.world.leads:

@@ -9,12 +9,15 @@ from longstep_agents.types import Group, Trajectory
 from longstep_training.credit import step_groups
 from longstep_training.distributed import World
 
+_LEARNT = ("loss", "entropy", "clip_fraction", "sampler_kl")
+
 
 def iteration_row(
     world: World, groups: Sequence[Group], sums: Mapping[str, float], seconds: float
 ) -> dict[str, Any]:
     """Means over all ranks' episodes, and over their chosen tokens for what `sums` holds."""
-    local = {**sums, **_counts(groups)}
+    # Every rank names the same sums, also one that had nothing to learn from.
+    local = {**dict.fromkeys(_LEARNT, 0.0), **sums, **_counts(groups)}
     norm = local.pop("grad_norm")
     total = world.sum_values(local)
     episodes, tokens = max(1.0, total["counted"]), max(1.0, total["tokens"])
@@ -26,8 +29,8 @@ def iteration_row(
         "entropy": total["entropy"] / tokens,
         "loss": total["loss"] / tokens,
         "grad_norm": norm,
-        "clip_fraction": total.get("clip_fraction", 0.0) / tokens,
-        "sampler_kl": total.get("sampler_kl", 0.0) / tokens,
+        "clip_fraction": total["clip_fraction"] / tokens,
+        "sampler_kl": total["sampler_kl"] / tokens,
         "uniform_groups": total["uniform_groups"] / max(1.0, total["groups"]),
         "anchor_group_size": total["turns"] / max(1.0, total["states"]),
         "episodes": int(total["episodes"]),

@@ -15,11 +15,30 @@ from longstep_agents.render import Renderer
 from longstep_agents.rollout import EpisodeRequest, collect, collect_groups
 from longstep_agents.types import Group, Trajectory
 from longstep_envs import EnvPool, Limits
+from longstep_envs.types import LongstepError
 from longstep_training.distributed import World
 from longstep_training.imitation import draw_requests, make_teacher
 from longstep_training.recipe import EvaluationConfig, TaskSource, TrainConfig
 
 AgentFactory = Callable[[EpisodeRequest], Agent]
+
+
+class RolloutError(LongstepError, RuntimeError):
+    """Episodes were asked for and not one could be played."""
+
+
+def require_some(trajectories: Sequence[Trajectory]) -> None:
+    """Refuse to go on when every single episode failed: that is no chance, and teaches nothing.
+
+    Raises:
+        RolloutError: there are trajectories, and none of them counts.
+    """
+    if trajectories and not any(t.counts for t in trajectories):
+        first = trajectories[0]
+        raise RolloutError(
+            f"none of {len(trajectories)} episodes could be played; task {first.task_id} ended in "
+            f"{first.outcome}: {first.error}"
+        )
 
 
 class Player:
@@ -77,6 +96,7 @@ class Player:
                 concurrency=self._config.run.concurrency,
             )
         )
+        require_some(mine)
         shares = self._world.gather(mine)
         return [shares[i % len(shares)][i // len(shares)] for i in range(len(requests))]
 
@@ -97,7 +117,7 @@ class Player:
         make_agent: AgentFactory,
         siblings: int,
     ) -> list[Group]:
-        return asyncio.run(
+        groups = asyncio.run(
             collect_groups(
                 self._pool(source),
                 self._world.share(requests),
@@ -106,6 +126,8 @@ class Player:
                 concurrency=self._config.run.concurrency,
             )
         )
+        require_some([t for group in groups for t in group.trajectories])
+        return groups
 
     def _pool(self, source: TaskSource) -> EnvPool:
         key = json.dumps(source.model_dump(mode="json"), sort_keys=True)

@@ -14,9 +14,15 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from longstep_agents.attention import ATTENTION, Documents
+from longstep_envs.types import LongstepError
 from longstep_training.batch import Batch, Row, pack
 from longstep_training.config import Config
 from longstep_training.distributed import World
+
+
+class DivergedError(LongstepError, ArithmeticError):
+    """Training has gone where no number is finite."""
+
 
 Objective = Callable[[Batch], tuple[Tensor, dict[str, float]]]
 """A batch's summed loss, and summed statistics."""
@@ -66,8 +72,10 @@ def load_model(folder: Path) -> PreTrainedModel:
     return model
 
 
-def score(model: PreTrainedModel, batch: Batch, *, context: bool = False) -> Scores:
-    """Log-probability and entropy of every chosen token, [T].
+def score(
+    model: PreTrainedModel, batch: Batch, *, context: bool = False, temperature: float = 1.0
+) -> Scores:
+    """Log-probability and entropy of every chosen token, [T], at the sampling temperature.
 
     Logits are computed at chosen tokens only, or at every token when `context` is set.
     """
@@ -81,7 +89,7 @@ def score(model: PreTrainedModel, batch: Batch, *, context: bool = False) -> Sco
         logits_to_keep=0 if context else kept,
     ).logits[0]
     chosen_logits = logits[before_T] if context else logits
-    logprobs_T, entropy_T = _score_chosen(chosen_logits.float(), batch)
+    logprobs_T, entropy_T = _score_chosen(chosen_logits.float() / temperature, batch)
     if not context:
         return Scores(logprobs_T, entropy_T, logits.new_zeros(()))
     targets = _context_targets(batch)
@@ -140,7 +148,10 @@ class Updater:
         """One optimiser step on this rank's rows and those of the other ranks.
 
         `objective` gives a batch's summed loss and summed statistics; the statistic `tokens`
-        is what the loss is divided by. Returns the sums over all ranks, and `grad_norm`.
+        is what the loss is divided by. Returns this rank's sums, and `grad_norm`.
+
+        Raises:
+            DivergedError: the gradient is not finite; the weights are as before.
         """
         totals = {"tokens": float(sum(len(row.positions) for row in rows)), "rows": len(rows)}
         count = max(1.0, self.world.sum_values(totals)["tokens"])
@@ -153,6 +164,11 @@ class Updater:
         parameters = list(self.model.parameters())
         self.world.sum_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        if not math.isfinite(norm):
+            raise DivergedError(
+                f"the gradient of optimiser step {self.steps + 1} has norm {float(norm)}; lower "
+                f"learning_rate ({self.config.learning_rate}) or clip_norm, and resume"
+            )
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._rate()
         self.optimizer.step()

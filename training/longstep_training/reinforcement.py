@@ -31,15 +31,19 @@ class ReinforcementConfig(Config):
 
 
 def policy_loss(
-    model: PreTrainedModel, batch: Batch, config: ReinforcementConfig
+    model: PreTrainedModel, batch: Batch, config: ReinforcementConfig, temperature: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
-    """The policy loss and the entropy term of a batch, summed over its chosen tokens."""
-    scores = score(model, batch)
+    """The policy loss and the entropy term of a batch, summed over its chosen tokens.
+
+    `temperature` is the one at which the batch was sampled.
+    """
+    scores = score(model, batch, temperature=temperature)
     old_T, advantages_T = batch.old_logprobs_T, batch.advantages_T
     surrogate_T = LOSSES[config.loss.name](scores.logprobs_T, old_T, advantages_T, config.loss)
     entropy_term_T = ENTROPY[config.entropy.name](scores.entropy_T, config.entropy)
     difference_T = (scores.logprobs_T - old_T).detach()
-    outside_T = (difference_T.exp() - 1.0).abs() > config.loss.clip_low
+    change_T = difference_T.exp() - 1.0
+    outside_T = (change_T < -config.loss.clip_low) | (change_T > config.loss.clip_high)
     return (surrogate_T + entropy_term_T).sum(), {
         "loss": float(surrogate_T.detach().sum()),
         "entropy": float(scores.entropy_T.detach().sum()),

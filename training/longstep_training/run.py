@@ -144,7 +144,7 @@ class Run:
             if self.world.leads:
                 self.log.metrics(row)
                 shown = [Group((t,)) for t in _one_of_each_kind(played)]
-                self.log.episodes(self.done.phase, self.done.iteration, shown)
+                self.log.episodes("eval", self.done.iteration, shown, after=self.done.phase)
 
     def close(self) -> None:
         """Close every environment."""
