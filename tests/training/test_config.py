@@ -1,16 +1,18 @@
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from longstep_training.config import (
     Config,
     ConfigError,
     build_config,
     dump_toml,
+    key_of,
     load_config,
     parse_override,
 )
@@ -183,3 +185,22 @@ def test_a_none_that_toml_cannot_say_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="turns is None"):
         dump_toml(Bounds(turns=None))
+
+
+class Named(Config):
+    method: Annotated[str, key_of(lambda: {"grpo": 1, "gigpo": 2})] = "grpo"
+    weights: dict[Annotated[str, key_of(lambda: {"score": 1})], float] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"method": "gigop"}, "method: wanted one of gigpo, grpo (did you mean 'gigpo'?), got 'gi"),
+        ({"method": "ppo2000"}, "method: wanted one of gigpo, grpo, got 'ppo2000'"),
+        ({"weights": {"scor": 1.0}}, "weights.scor: wanted one of score (did you mean 'score'?)"),
+    ],
+)
+def test_a_name_that_no_registry_holds_is_refused(tree: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_config(Named, tree, "run.toml")
+    assert f"run.toml: {told}" in str(caught.value)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from longstep_envs.types import LongstepError
 from longstep_training.toml import format_toml
@@ -41,6 +41,25 @@ class Config(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def key_of(registry: Callable[[], Iterable[str]]) -> AfterValidator:
+    """Annotates a text that must be a name in `registry`, which is looked up when it is needed."""
+
+    def check(name: str) -> str:
+        names = sorted(registry())
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            raise refusal(f"one of {', '.join(names)}{hint}")
+        return name
+
+    return AfterValidator(check)
+
+
+def refusal(wanted: str) -> PydanticCustomError:
+    """What a validator raises; `ConfigError` then tells the key, what was wanted and what came."""
+    return PydanticCustomError("refused", "wanted {expected}", {"expected": wanted})
 
 
 def load_config(model: type[ConfigT], path: Path, overrides: Sequence[str] = ()) -> ConfigT:
@@ -168,7 +187,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _describe(detail: ErrorDetails, tree: Mapping[str, Any], known: Sequence[str]) -> str:
-    path = _dotted(detail["loc"], tree)
+    path = _dotted(detail["loc"], tree).removesuffix(".[key]")
     kind = detail["type"]
     if kind == "extra_forbidden":
         return f"unknown key '{path}'{_suggest(path, known)}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 from longstep_agents.types import Group, Trajectory
-from longstep_training.config import Config
+from longstep_training.config import Config, key_of
 
 Advantages = list[list[list[float]]]
 """advantages_PGS: for each group, each sibling, each step."""
@@ -21,7 +22,7 @@ Advantages = list[list[list[float]]]
 class CreditConfig(Config):
     """Which method, and its options."""
 
-    name: str = "gigpo"
+    name: Annotated[str, key_of(lambda: CREDIT)] = "gigpo"
     """A key of `CREDIT`."""
     normalise: bool = True
     """Divide by the standard deviation (one degree of freedom less), or only centre."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from longstep_envs.types import UnknownNameError
-from longstep_training.config import Config
+from longstep_training.config import Config, key_of
 
 GENERATORS: dict[str, str] = {"alfworld": "longstep_tasks.alfworld.generate:generate"}
 """Name to "module:function"; the function takes a folder and options, and does nothing when the
@@ -20,7 +19,7 @@ class DataConfig(Config):
     """One folder of generated tasks."""
 
     out: Path
-    generator: str = "alfworld"
+    generator: Annotated[str, key_of(lambda: GENERATORS)] = "alfworld"
     """A key of `GENERATORS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What the generator takes: seed, splits, limits on size."""
@@ -30,12 +29,7 @@ def prepare(config: DataConfig) -> None:
     """Generate the folder unless it is there.
 
     Raises:
-        UnknownNameError: there is no such generator.
         DataError: the folder holds something else.
     """
-    if config.generator not in GENERATORS:
-        raise UnknownNameError(
-            f"unknown data generator {config.generator!r}; there are {sorted(GENERATORS)}"
-        )
     module, _, function = GENERATORS[config.generator].partition(":")
     getattr(import_module(module), function)(config.out, **config.options)

@@ -6,16 +6,17 @@ A method is one pure function and one line in `ENTROPY`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from torch import Tensor
 
-from longstep_training.config import Config
+from longstep_training.config import Config, key_of
 
 
 class EntropyConfig(Config):
     """Which entropy control, and its options."""
 
-    name: str = "bonus"
+    name: Annotated[str, key_of(lambda: ENTROPY)] = "bonus"
     """A key of `ENTROPY`."""
     coefficient: float = 0.0
 

@@ -6,17 +6,18 @@ A loss is one pure function and one line in `LOSSES`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from longstep_training.config import Config
+from longstep_training.config import Config, key_of
 
 
 class LossConfig(Config):
     """Which loss, and its options."""
 
-    name: str = "clip"
+    name: Annotated[str, key_of(lambda: LOSSES)] = "clip"
     """A key of `LOSSES`."""
     clip_low: float = 0.2
     clip_high: float = 0.28

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -46,9 +47,9 @@ class OptimizerConfig(Config):
 class Schedule(Config):
     """How often the rows of one iteration are learnt from."""
 
-    updates: int = 2
+    updates: PositiveInt = 2
     """Optimiser steps of one pass, each on its own part of the rows."""
-    passes: int = 1
+    passes: PositiveInt = 1
     """Passes over the rows."""
 
 

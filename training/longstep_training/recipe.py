@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from longstep_agents.agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
-from longstep_training.config import Config
+from longstep_training.config import Config, key_of, refusal
 from longstep_training.data import DataConfig
 from longstep_training.imitation import ImitationConfig
 from longstep_training.reinforcement import ReinforcementConfig
 
 
+def registered() -> Sequence[str]:
+    """The ids of all environments."""
+    from longstep_envs.registry import ENVS
+
+    return list(ENVS)
+
+
 class TaskSource(Config):
     """Where tasks come from: an environment, as `gymnasium.make` takes it, and its limits."""
 
-    env_id: str
+    env_id: Annotated[str, key_of(registered)]
     env_kwargs: dict[str, Any] = Field(default_factory=dict)
     turns: int | None = 50
     """The turn limit."""
@@ -46,7 +54,7 @@ class EvaluationConfig(Config):
 
     name: str
     tasks: TaskSource
-    episodes: int = 128
+    episodes: PositiveInt = 128
     """The first so many tasks, once each."""
     temperature: float = 1.0
 
@@ -57,21 +65,21 @@ class PolicyConfig(Config):
     path: Path | None = None
     """A folder in Hugging Face format; without it a small model is made."""
     small: SmallPolicyConfig = SmallPolicyConfig()
-    vocabulary_episodes: int = 2048
+    vocabulary_episodes: PositiveInt = 2048
     """Expert episodes from whose text the small model's tokenizer is made."""
 
 
 class RunConfig(Config):
     """How the run uses the machine."""
 
-    processes: int = 1
+    processes: PositiveInt = 1
     """Processes that train together, each with its share of the episodes."""
-    threads: int = 1
+    threads: PositiveInt = 1
     """Compute threads of each process."""
-    concurrency: int = 256
+    concurrency: PositiveInt = 256
     """Episodes that a process plays at a time."""
-    checkpoint_every: int = 20
-    keep_checkpoints: int = 2
+    checkpoint_every: PositiveInt = 20
+    keep_checkpoints: PositiveInt = 2
     log_groups: int = 1
     """Groups of each iteration of which every episode is written out."""
 
@@ -88,3 +96,19 @@ class TrainConfig(Config):
     imitation: ImitationConfig = ImitationConfig()
     rl: ReinforcementConfig = ReinforcementConfig()
     run: RunConfig = RunConfig()
+
+    @field_validator("evaluation")
+    @classmethod
+    def _have_own_names(cls, sets: tuple[EvaluationConfig, ...]) -> tuple[EvaluationConfig, ...]:
+        names = [evaluation.name for evaluation in sets]
+        if len(set(names)) < len(names):
+            raise refusal(f"a name of its own for each evaluation set, not {', '.join(names)}")
+        return sets
+
+    @field_validator("rl")
+    @classmethod
+    def _can_differ(cls, rl: ReinforcementConfig, info: ValidationInfo) -> ReinforcementConfig:
+        agent = info.data.get("agent")
+        if rl.iterations and agent is not None and not agent.temperature > 0:
+            raise refusal("agent.temperature above 0, for without chance all siblings are alike")
+        return rl

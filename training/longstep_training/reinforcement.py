@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveInt
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,9 +19,9 @@ class ReinforcementConfig(Config):
     """How trajectories are collected and what is learnt from them."""
 
     iterations: int = 0
-    tasks: int = 32
+    tasks: PositiveInt = 32
     """Tasks of one iteration."""
-    siblings: int = 8
+    siblings: PositiveInt = 8
     """Trajectories of each task."""
     schedule: Schedule = Schedule()
     rewards: RewardConfig = RewardConfig()

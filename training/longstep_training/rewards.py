@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Annotated
 
 from pydantic import Field
 
 from longstep_agents.types import Group
-from longstep_envs.types import UnknownNameError
-from longstep_training.config import Config
+from longstep_training.config import Config, key_of
 
 RewardFunction = Callable[[Group], list[list[float]]]
 
@@ -21,7 +21,9 @@ RewardFunction = Callable[[Group], list[list[float]]]
 class RewardConfig(Config):
     """The terms whose weighted sum is a step's reward."""
 
-    terms: dict[str, float] = Field(default={"environment": 1.0})
+    terms: dict[Annotated[str, key_of(lambda: REWARDS)], float] = Field(
+        default={"environment": 1.0}
+    )
     """Weight of each term, by its name in `REWARDS`."""
 
 
@@ -48,14 +50,7 @@ REWARDS: dict[str, RewardFunction] = {
 
 
 def score(groups: Sequence[Group], config: RewardConfig) -> list[Group]:
-    """The same groups with each step's reward replaced by the weighted sum of the terms.
-
-    Raises:
-        UnknownNameError: the config names a term that is not in `REWARDS`.
-    """
-    for name in config.terms:
-        if name not in REWARDS:
-            raise UnknownNameError(f"unknown reward term {name!r}; there are {sorted(REWARDS)}")
+    """The same groups with each step's reward replaced by the weighted sum of the terms."""
     if config.terms == {"environment": 1.0}:
         return list(groups)
     return [_rescored(group, config) for group in groups]
