@@ -19,6 +19,7 @@ from longstep_training.credit import CREDIT
 from longstep_training.data import prepare
 from longstep_training.distributed import World, launch
 from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
+from longstep_training.player import require_some
 from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
 from longstep_training.rewards import score
@@ -35,9 +36,12 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     """
     for data in config.data:
         prepare(data)
+    for source in (config.train, *(evaluation.tasks for evaluation in config.evaluation)):
+        source.task_ids()  # what is missing is told now, not after the warm start
     if not resume:
-        (out / "policy").parent.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         (out / "config.toml").write_text(dump_toml(config), "utf-8")
+    if not resume or not (out / "policy").exists():
         make_policy(config, out / "policy")
     launch(config.run.processes, work, config, out, resume)
 
@@ -104,12 +108,15 @@ class Timer:
 
 def make_policy(config: TrainConfig, folder: Path) -> None:
     """The model and tokenizer that training starts from: a copy, or a small new one."""
+    partial_folder = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial_folder, ignore_errors=True)
     if config.policy.path is not None:
-        shutil.copytree(config.policy.path, folder)
-        return
-    texts = asyncio.run(_expert_texts(config))
-    tokenizer = build_tokenizer(texts)
-    save_policy(build_model(tokenizer, config.policy.small, config.seed), tokenizer, folder)
+        shutil.copytree(config.policy.path, partial_folder)
+    else:
+        tokenizer = build_tokenizer(asyncio.run(_expert_texts(config)))
+        model = build_model(tokenizer, config.policy.small, config.seed)
+        save_policy(model, tokenizer, partial_folder)
+    partial_folder.rename(folder)
 
 
 async def _expert_texts(config: TrainConfig) -> list[str]:
@@ -122,6 +129,7 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits) as pool:
         played = await collect(pool, requests, partial(make_teacher, config=config.imitation))
     action = config.agent.action
+    require_some(played)
     texts = [t.final_observation for t in played]
     for trajectory in played:
         texts += [step.observation for step in trajectory.steps]
