@@ -86,7 +86,7 @@ class Display:
 
     def message(self, text: str) -> None:
         """One line that stays."""
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def update(self, phase: str, done: int, total: int, status: str) -> None:
         """Show that `done` of `total` iterations of a phase are over."""
