@@ -1,0 +1,113 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from longstep_envs.types import DataError
+from longstep_training.batch import Row
+from longstep_training.checkpoint import (
+    Progress,
+    find_checkpoints,
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+)
+from longstep_training.distributed import World
+from longstep_training.policy import OptimizerConfig, Updater, score
+
+ModelFactory = Callable[..., Qwen3ForCausalLM]
+ROW = Row([5, 6, 7, 8], [1, 3], [0.0, 0.0], [None, None], [1.0, 1.0])
+AT = Progress("rl", 3, seconds=12.5, policy_version=8)
+Save = Callable[..., Path]
+
+
+def updater_of(model: Qwen3ForCausalLM, steps: int = 0) -> Updater:
+    updater = Updater(model, OptimizerConfig(weight_decay=0.1), World())
+    learn(updater, steps)
+    return updater
+
+
+def learn(updater: Updater, steps: int) -> None:
+    for _ in range(steps):
+        updater.step([ROW], lambda batch: (-score(updater.model, batch).logprobs_T.sum(), {}))
+
+
+@pytest.fixture
+def save(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_model: ModelFactory) -> Save:
+    updater = updater_of(make_model(), steps=3)
+
+    def write(progress: Progress = AT, keep: int = 9, updater: Updater = updater) -> Path:
+        return save_checkpoint(tmp_path, tokenizer, updater, progress, keep)
+
+    return write
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_training_goes_on_exactly_where_it_was(
+    save: Save, make_model: ModelFactory, steps: int
+) -> None:
+    going = updater_of(make_model(), steps)
+    folder = save(updater=going)
+    assert read_checkpoint(folder) == AT
+    resumed = updater_of(make_model(seed=7), steps=1)  # everything of it must be replaced
+    if steps == 0:
+        resumed = updater_of(make_model(seed=7))
+    restore(folder, resumed)
+    assert resumed.steps == steps
+    for updater in (going, resumed):
+        learn(updater, 2)
+    for name, value in going.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_a_checkpoint_is_a_model_that_transformers_loads_alone(
+    save: Save, make_model: ModelFactory
+) -> None:
+    loaded = AutoModelForCausalLM.from_pretrained(save())
+    expected = updater_of(make_model(), steps=3).model
+    expected.set_attn_implementation("sdpa")
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.allclose(loaded(ids).logits, expected(ids).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "tokenizer.json", "progress.json"]
+)
+@pytest.mark.parametrize("fault", ["flip", "cut", "delete"])
+def test_a_damaged_file_is_named(save: Save, name: str, fault: str) -> None:
+    path = save() / name
+    content = bytearray(path.read_bytes())
+    if fault == "delete":
+        path.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if fault == "flip" else content[:-20])
+    with pytest.raises(DataError, match=name):
+        read_checkpoint(path.parent)
+
+
+def test_what_was_not_finished_is_no_checkpoint(save: Save, tmp_path: Path) -> None:
+    whole = save()
+    half = tmp_path / ".rl-000004.partial"
+    half.mkdir()
+    (half / "manifest.json").write_text("{}")
+    (tmp_path / "rl-000005").mkdir()
+    assert find_checkpoints(tmp_path) == [whole]
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        read_checkpoint(tmp_path / "rl-000005")
+    assert find_checkpoints(tmp_path / "nowhere") == []
+
+
+def test_the_newest_of_each_phase_are_kept_in_the_order_of_training(
+    save: Save, tmp_path: Path
+) -> None:
+    places = [("imitation", n) for n in (2, 4, 10)] + [("rl", n) for n in (1, 2, 3)]
+    for version, (phase, iteration) in enumerate(places):
+        progress = replace(AT, phase=phase, iteration=iteration, policy_version=version)
+        save(progress, keep=1)
+    left = ["imitation-000010", "rl-000003"]
+    assert [path.name for path in find_checkpoints(tmp_path)] == left
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
