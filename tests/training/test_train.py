@@ -138,12 +138,15 @@ def test_the_same_config_and_seed_give_the_same_bytes(whole: Path, tmp_path: Pat
     assert_same(whole, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(whole: Path, tmp_path: Path) -> None:
     finish(start(tmp_path, "other", "--set", "seed=6"))
     assert metrics(whole) != metrics(tmp_path / "other")
 
 
-@pytest.mark.parametrize("checkpoint", ["imitation-000001", "rl-000002"])
+@pytest.mark.parametrize(
+    "checkpoint", [pytest.param("imitation-000001", marks=pytest.mark.slow), "rl-000002"]
+)
 def test_a_killed_run_goes_on_to_the_same_bytes(
     whole: Path, tmp_path: Path, checkpoint: str
 ) -> None:
