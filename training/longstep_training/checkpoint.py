@@ -41,7 +41,10 @@ class Progress:
 def save_checkpoint(
     root: Path, tokenizer: PreTrainedTokenizerBase, updater: Updater, progress: Progress, keep: int
 ) -> Path:
-    """Write the checkpoint of `progress` under `root`, and delete all but the newest `keep`."""
+    """Write the checkpoint of `progress` under `root`; keep the newest `keep` of its phase.
+
+    The last checkpoint of an earlier phase stays: it is what the later phase began from.
+    """
     final = root / f"{progress.phase}-{progress.iteration:06d}"
     partial = root / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -59,7 +62,10 @@ def save_checkpoint(
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
     _sync(root)
-    for old in find_checkpoints(root)[:-keep]:
+    same_phase = [
+        path for path in find_checkpoints(root) if _progress_of(path).phase == progress.phase
+    ]
+    for old in same_phase[:-keep]:
         shutil.rmtree(old)
     return final
 

@@ -37,7 +37,7 @@ SPLITS: Mapping[str, int] = {"train": 3553, "valid_seen": 140, "valid_unseen": 1
 
 _VERSION = 1
 _TRIES = 500
-_SMALLEST_PART, _LARGEST_PART = 6, 30
+_SMALLEST_PART, _LARGEST_PART = 9, 30
 """Receptacles in a part of a room."""
 
 
