@@ -43,7 +43,7 @@ class ParsedAction:
 def choices(admissible: Sequence[str], config: ActionConfig) -> dict[str, str]:
     """The written form of every command that the agent may choose, and the command itself.
 
-    Two commands that would be written alike keep their plain form.
+    Of two commands that would be written alike, the later keeps its plain form.
     """
     written: dict[str, str] = {}
     for command in admissible:

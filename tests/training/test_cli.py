@@ -60,7 +60,7 @@ def test_help_loads_no_heavy_package() -> None:
         (["train", "nowhere.toml"], 1, "there is no config file nowhere.toml"),
         (["view", "nowhere"], 1, "nowhere holds no run"),
         (["train"], 2, "name a CONFIG"),
-        (["train", "--resume", "a", "--out", "b"], 2, "leave --out away"),
+        (["train", "--resume", "a", "--out", "b"], 2, "name no other"),
         (["fly"], 2, "No such command 'fly'"),
     ],
 )

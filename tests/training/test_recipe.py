@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from longstep_training.config import ConfigError, build_config
-from longstep_training.recipe import TrainConfig
+from longstep_training.recipe import EvaluationConfig, TrainConfig
 
 TREASURE = {"env_id": "longstep/Treasure-v0"}
 
@@ -46,3 +46,12 @@ def test_task_ids_are_those_of_the_environment_with_its_options() -> None:
     source = {**TREASURE, "env_kwargs": {"split": "valid"}}
     config = TrainConfig.model_validate({"train": source})
     assert config.train.task_ids()[:2] == ("valid/0", "valid/1")
+
+
+def test_an_evaluation_plays_tasks_spread_over_its_set() -> None:
+    source = {"env_id": "longstep/ALFWorld-v0"}
+    whole = EvaluationConfig.model_validate({"name": "all", "tasks": source, "episodes": 99})
+    some = EvaluationConfig.model_validate({"name": "some", "tasks": source, "episodes": 4})
+    ids = whole.task_ids()
+    assert len(ids) == 12
+    assert some.task_ids() == [ids[0], ids[3], ids[6], ids[9]]

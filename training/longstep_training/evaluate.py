@@ -69,15 +69,20 @@ def evaluate_checkpoint(folder: Path, config: TrainConfig) -> list[dict[str, Any
     """Play every evaluation set of `config` with the model in `folder`: a row for each set.
 
     Raises:
-        DataError: the folder holds no model.
+        DataError: the folder holds no model, or its files are not as its manifest says.
     """
+    import torch
     from transformers import AutoTokenizer
 
+    from longstep_training.checkpoint import MANIFEST, read_checkpoint
     from longstep_training.player import Player
     from longstep_training.policy import load_model
 
     if not (folder / "config.json").exists():
         raise DataError(f"{folder} holds no model; name a folder such as RUN/checkpoints/rl-000060")
+    if (folder / MANIFEST).exists():
+        read_checkpoint(folder)
+    torch.set_num_threads(config.run.threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     player = Player(World(), config, load_model(folder), tokenizer)
     try:

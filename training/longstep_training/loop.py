@@ -19,6 +19,7 @@ from longstep_training.credit import CREDIT
 from longstep_training.data import prepare
 from longstep_training.distributed import World, launch
 from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
+from longstep_training.log import Display
 from longstep_training.player import require_some
 from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
@@ -34,7 +35,10 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     Raises:
         LongstepError: the config, the data or the run directory is not usable.
     """
+    display = Display(shown=True)
+    display.message(f"run: {out}")
     for data in config.data:
+        display.message(f"data: {data.out}")
         prepare(data)
     for source in (config.train, *(evaluation.tasks for evaluation in config.evaluation)):
         source.task_ids()  # what is missing is told now, not after the warm start

@@ -85,7 +85,7 @@ class Player:
 
     def evaluate(self, evaluation: EvaluationConfig) -> list[Trajectory]:
         """Play an evaluation set once; every rank gets all trajectories, in task order."""
-        ids = evaluation.tasks.task_ids()[: evaluation.episodes]
+        ids = evaluation.task_ids()
         requests = [EpisodeRequest(task, seed=i, agent_seed=i) for i, task in enumerate(ids)]
         agent = self._config.agent.model_copy(update={"temperature": evaluation.temperature})
         mine = asyncio.run(
@@ -94,6 +94,7 @@ class Player:
                 self._world.share(requests),
                 self._agents(agent),
                 concurrency=self._config.run.concurrency,
+                token_limit=evaluation.tasks.tokens,
             )
         )
         require_some(mine)
@@ -124,6 +125,7 @@ class Player:
                 make_agent,
                 siblings=siblings,
                 concurrency=self._config.run.concurrency,
+                token_limit=source.tokens,
             )
         )
         require_some([t for group in groups for t in group.trajectories])

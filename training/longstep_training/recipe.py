@@ -31,6 +31,8 @@ class TaskSource(Config):
     env_kwargs: dict[str, Any] = Field(default_factory=dict)
     turns: int | None = 50
     """The turn limit."""
+    tokens: PositiveInt | None = None
+    """The token limit of a trajectory, environment text included."""
 
     def task_ids(self) -> tuple[str, ...]:
         """The environment's tasks, in its order."""
@@ -55,8 +57,14 @@ class EvaluationConfig(Config):
     name: str
     tasks: TaskSource
     episodes: PositiveInt = 128
-    """The first so many tasks, once each."""
+    """So many tasks, evenly spread over the set, once each; all of a smaller set."""
     temperature: float = 1.0
+
+    def task_ids(self) -> list[str]:
+        """The tasks to play, in the environment's order."""
+        ids = self.tasks.task_ids()
+        count = min(self.episodes, len(ids))
+        return [ids[i * len(ids) // count] for i in range(count)]
 
 
 class PolicyConfig(Config):

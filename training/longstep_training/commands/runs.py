@@ -32,6 +32,8 @@ def train(
     ] = False,
 ) -> None:
     """Train an agent: imitation, then reinforcement learning, then a report."""
+    if resume is not None and overrides:
+        raise typer.BadParameter("a resumed run keeps its own config; leave --set away")
     source = _config_path(config, out, resume)
     tree = read_tree(source, overrides or ())  # before torch is loaded, which takes seconds
     from longstep_training.loop import TrainConfig
@@ -87,9 +89,9 @@ def view(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder
 
 def _config_path(config: Path | None, out: Path | None, resume: Path | None) -> Path:
     if resume is not None:
-        if out is not None:
-            raise typer.BadParameter("--resume continues in its own folder; leave --out away")
-        return config or resume / "config.toml"
+        if out is not None or config is not None:
+            raise typer.BadParameter("--resume RUN has its own folder and config; name no other")
+        return resume / "config.toml"
     if config is None:
         raise typer.BadParameter("name a CONFIG, or a run to --resume")
     if out is not None and (out / "config.toml").exists():
