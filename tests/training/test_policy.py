@@ -153,12 +153,25 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_without_any_row_nothing_moves(make_model: ModelFactory) -> None:
+    model = make_model()
+    updater = Updater(model, OptimizerConfig(), World())
+    row = Row([1, 2], [1], [0.0], [None], [0.0])
+    updater.step([row], lambda batch: (next(model.parameters()).sum(), {}))
+    before = [parameter.clone() for parameter in model.parameters()]
+    assert updater.step([], lambda batch: (torch.zeros(()), {}))["grad_norm"] == 0.0
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert updater.steps == 1
+
+
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine(make_model: ModelFactory) -> None:
     config = OptimizerConfig(learning_rate=1.0, warmup_steps=4, decay_steps=10, final_fraction=0.1)
-    updater = Updater(make_model(), config, World())
+    model = make_model()
+    updater = Updater(model, config, World())
+    row = Row([1, 2], [1], [0.0], [None], [0.0])
     rates = []
     for _ in range(12):
-        updater.step([], lambda batch: (torch.zeros(()), {}))
+        updater.step([row], lambda batch: (0.0 * next(model.parameters()).sum(), {}))
         rates.append(updater.optimizer.param_groups[0]["lr"])
     assert rates[0] == pytest.approx(0.25)
     assert max(rates) == rates[3]

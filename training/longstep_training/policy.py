@@ -155,7 +155,9 @@ class Updater:
             DivergedError: the gradient is not finite; the weights are as before.
         """
         totals = {"tokens": float(sum(len(row.positions) for row in rows)), "rows": len(rows)}
-        count = max(1.0, self.world.sum_values(totals)["tokens"])
+        count = self.world.sum_values(totals)["tokens"]
+        if count == 0:  # nothing was earned anywhere: momentum alone must not move the weights
+            return {**totals, "grad_norm": 0.0}
         sums: dict[str, float] = {}
         for batch in pack(rows, self.config.token_budget):
             loss, statistics = objective(batch)
