@@ -1,8 +1,7 @@
-"""Agents: what turns an observation into an action. One object plays one episode."""
+"""The agent protocol, and the agent that a language model plays. One object plays one episode."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,84 +36,6 @@ class Agent(Protocol):
     def close(self) -> None:
         """The episode is over: free what it held."""
         ...
-
-
-class RandomAgent:
-    """Uniformly random among the admissible commands."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    async def act(self, observation: str, info: Info) -> Act:
-        """An admissible command, or "look" where the environment lists none."""
-        return Act(self._random.choice(info.get("admissible_commands") or ["look"]))
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class ScriptedAgent:
-    """Plays a fixed list of actions, then repeats the last."""
-
-    def __init__(self, actions: Sequence[str]) -> None:
-        self._actions = list(actions)
-        self._turn = 0
-
-    async def act(self, observation: str, info: Info) -> Act:
-        """The next action of the list."""
-        action = self._actions[min(self._turn, len(self._actions) - 1)] if self._actions else ""
-        self._turn += 1
-        return Act(action)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class ExpertAgent:
-    """Plays the `expert_plan` that the environment gave at reset."""
-
-    def __init__(self) -> None:
-        self._script: ScriptedAgent | None = None
-
-    async def act(self, observation: str, info: Info) -> Act:
-        """The plan's next action."""
-        if self._script is None:
-            self._script = ScriptedAgent(info.get("expert_plan", []))
-        return await self._script.act(observation, info)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class HesitantAgent:
-    """Follows a teacher, but often does one idle thing before the teacher's next action.
-
-    A demonstrator with habits that cost turns: what is imitated of it can be improved on.
-    """
-
-    def __init__(self, teacher: Agent, chance: float, verbs: Sequence[str], seed: int) -> None:
-        self._teacher = teacher
-        self._chance = chance
-        self._verbs = frozenset(verbs)
-        self._random = random.Random(seed)
-        self._due: Act | None = None
-
-    async def act(self, observation: str, info: Info) -> Act:
-        """An admissible command with one of the idle verbs, or the teacher's action."""
-        if self._due is not None:
-            act, self._due = self._due, None
-            return act
-        act = await self._teacher.act(observation, info)
-        admissible = info.get("admissible_commands") or []
-        idle = [c for c in admissible if c.partition(" ")[0] in self._verbs]
-        if idle and self._random.random() < self._chance:
-            self._due = act
-            return Act(self._random.choice(idle))
-        return act
-
-    def close(self) -> None:
-        """The teacher may hold something."""
-        self._teacher.close()
 
 
 class LanguageAgentConfig(BaseModel):

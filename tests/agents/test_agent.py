@@ -6,17 +6,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from longstep_agents.actions import ActionConfig
-from longstep_agents.agent import (
-    Act,
-    Agent,
-    DemonstratingAgent,
-    ExpertAgent,
-    HesitantAgent,
-    LanguageAgent,
-    LanguageAgentConfig,
-    RandomAgent,
-    ScriptedAgent,
-)
+from longstep_agents.agent import Act, Agent, DemonstratingAgent, LanguageAgent, LanguageAgentConfig
+from longstep_agents.baselines import ExpertAgent, HesitantAgent, RandomAgent, ScriptedAgent
 from longstep_agents.model import SamplingParams
 from longstep_agents.models.hf import HFModel
 from longstep_agents.render import Renderer

@@ -5,7 +5,8 @@ from typing import Self
 
 import pytest
 
-from longstep_agents.agent import Act, Agent, ExpertAgent, RandomAgent, ScriptedAgent
+from longstep_agents.agent import Act, Agent
+from longstep_agents.baselines import ExpertAgent, RandomAgent, ScriptedAgent
 from longstep_agents.rollout import EpisodeRequest, collect, collect_groups
 from longstep_agents.types import Completion, Group, Outcome, Trajectory
 from longstep_envs import EnvPool, Info, Limits, TextEnv, register

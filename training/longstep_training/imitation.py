@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from longstep_agents.agent import Agent, ExpertAgent, HesitantAgent
+from longstep_agents.agent import Agent
+from longstep_agents.baselines import ExpertAgent, HesitantAgent
 from longstep_agents.rollout import EpisodeRequest
 from longstep_training.batch import Batch
 from longstep_training.config import Config
