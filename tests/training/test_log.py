@@ -104,3 +104,12 @@ def test_helpers_show_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     display.message("hello")
     display.update("rl", 1, 1, "done")
     assert capsys.readouterr() == ("", "")
+
+
+def test_plain_progress_tells_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(shown=True)
+    display.update("rl", 1, 4, "learning")
+    display.update("rl", 4, 4, "learning")
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].endswith("rl 1/4  learning")
+    assert shown[1].endswith("rl 4/4  learning  0 s left")

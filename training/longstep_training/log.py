@@ -81,6 +81,7 @@ class Display:
         )
         self._tasks: dict[str, TaskID] = {}
         self._started = time.perf_counter()
+        self._begun: dict[str, tuple[int, float]] = {}
         if self._live:
             self._bar.start()
 
@@ -94,10 +95,15 @@ class Display:
             if phase not in self._tasks:
                 self._tasks[phase] = self._bar.add_task(phase, total=total, status="")
             self._bar.update(self._tasks[phase], completed=done, status=status)
-        elif time.perf_counter() - self._shown_at > _PLAIN_SECONDS or done == total:
-            self._shown_at = time.perf_counter()
-            elapsed = self._shown_at - self._started
-            self.message(f"{elapsed:6.0f} s  {phase} {done}/{total}  {status}")
+            return
+        now = time.perf_counter()
+        first, begun = self._begun.setdefault(phase, (done, now))
+        if now - self._shown_at > _PLAIN_SECONDS or done == total:
+            self._shown_at = now
+            left = (now - begun) / (done - first) * (total - done) if done > first else None
+            remaining = "" if left is None else f"  {left:.0f} s left"
+            elapsed = now - self._started
+            self.message(f"{elapsed:6.0f} s  {phase} {done}/{total}  {status}{remaining}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
