@@ -96,7 +96,7 @@ def test_without_a_terminal_progress_is_plain_unbroken_lines(
     display.close()
     first, last = capsys.readouterr().err.splitlines()
     assert first.endswith("rl 1/50  [bold]success[/] " + "x" * 100)
-    assert last.endswith("rl 50/50  the last one is always shown")
+    assert last.endswith("rl 50/50  the last one is always shown  0 s left")
 
 
 def test_helpers_show_nothing(capsys: pytest.CaptureFixture[str]) -> None:
