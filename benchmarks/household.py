@@ -19,6 +19,7 @@ import typer
 from longstep_training.evaluate import success_rate
 from longstep_training.log import RunLog
 
+EVALUATIONS = ("held-out", "held-out, cool", "full-size rooms")
 CONFIG = Path(__file__).parents[1] / "configs" / "household.toml"
 
 
@@ -44,7 +45,7 @@ def main(
         rows += [("GiGPO", seed, gigpo), ("GRPO", seed, grpo)]
     typer.echo("| credit | seed | evaluation | warm start | after RL | gain |")
     typer.echo("|---|---|---|---|---|---|")
-    for name in ("held-out", "held-out, cool", "full-size rooms"):
+    for name in EVALUATIONS:
         for credit in ("GiGPO", "GRPO"):
             chosen = [(seed, run) for method, seed, run in rows if method == credit]
             _print(credit, name, chosen)
@@ -53,7 +54,7 @@ def main(
 def _train(run: Path, overrides: Sequence[str]) -> None:
     command = [str(Path(sys.executable).parent / "longstep"), "train"]
     if (run / "config.toml").exists():
-        if _evaluations(run, "rl"):
+        if len(_evaluations(run, "rl")) == len(EVALUATIONS):
             return
         command += ["--resume", str(run)]
     else:

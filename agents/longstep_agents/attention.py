@@ -2,7 +2,7 @@
 
 All tokens of a call lie in one row, [1, N], without padding. What they may attend to is decided
 by the `packing` object that the caller passes through the model: `Documents` in training,
-`LaneCache` in sampling. Any Hugging Face model with `attn_implementation=ATTENTION` works.
+`LaneCache` in sampling. It serves every Hugging Face model with plain causal attention.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 ATTENTION = "longstep_packed"
+_UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
 
 
 class Packing(Protocol):
@@ -134,9 +135,19 @@ def packed_attention(  # noqa: PLR0913 - the signature is that of transformers
     *,
     packing: Packing,
     scaling: float,
-    **_: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
-    """The function registered with transformers; tensors are [1, heads, N, head_dim]."""
+    """The function registered with transformers; tensors are [1, heads, N, head_dim].
+
+    Raises:
+        NotImplementedError: the model's attention has a window, a soft cap or sinks.
+    """
+    asked = [name for name in _UNSUPPORTED if options.get(name) is not None]
+    if asked:
+        raise NotImplementedError(
+            f"{type(module).__name__} wants {', '.join(asked)}, which longstep's attention does "
+            "not have; use a model with plain causal attention"
+        )
     output = packing.attend(int(module.layer_idx), query[0], key[0], value[0], scaling)  # type: ignore[arg-type]
     return output.transpose(0, 1)[None], None
 

@@ -21,6 +21,8 @@ class Renderer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, system: str | None = None) -> None:
         self.tokenizer = tokenizer
         self.end_id = int(tokenizer.eos_token_id)
+        self._control = frozenset(tokenizer.all_special_ids)
+        self._plain = tokenizer.unk_token_id
         head = [{"role": "system", "content": system}] if system else []
         user = {"role": "user", "content": _MARK}
         opening = self._template([*head, user])
@@ -58,7 +60,8 @@ class Renderer:
 
     def _encode(self, text: str) -> tuple[int, ...]:
         ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return tuple(ids)
+        # A word-level vocabulary holds the control tokens as words: they are not to be spelt.
+        return tuple(self._plain if i in self._control else i for i in ids)
 
     def _template(self, messages: list[dict[str, str]]) -> str:
         text = self.tokenizer.apply_chat_template(

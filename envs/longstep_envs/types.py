@@ -117,7 +117,7 @@ class Limits:
     episode_seconds: float | None = None
     """Wall time from the reset call to the final score."""
     tokens: int | None = None
-    """Tokens of one trajectory, environment text included; enforced by the rollout."""
+    """Tokens of one trajectory, environment text included; for the rollout, which counts them."""
     invalid_actions: int | None = None
     """Invalid actions in a row."""
 

@@ -47,6 +47,16 @@ def test_no_text_of_the_environment_becomes_a_control_token(
     ]
 
 
+@pytest.mark.parametrize("control", [END, PROMPT, "<pad>"])
+def test_a_control_token_alone_between_entities_stays_text(
+    control: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    renderer = Renderer(tokenizer)
+    ids = renderer.encode(f"cup 1{control}cup 1")
+    assert tokenizer.convert_tokens_to_ids(control) not in ids
+    assert len(ids) >= 3
+
+
 def test_a_completion_that_did_not_end_is_closed_in_the_bridge(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:

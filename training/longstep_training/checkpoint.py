@@ -66,7 +66,10 @@ def save_checkpoint(
         path for path in find_checkpoints(root) if _progress_of(path).phase == progress.phase
     ]
     for old in same_phase[:-keep]:
-        shutil.rmtree(old)
+        doomed = old.with_name(f".{old.name}.old")  # half deleted, it must not be found
+        shutil.rmtree(doomed, ignore_errors=True)
+        old.rename(doomed)
+        shutil.rmtree(doomed)
     return final
 
 

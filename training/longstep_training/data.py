@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,11 +26,11 @@ class DataConfig(Config):
     """What the generator takes: seed, splits, limits on size."""
 
 
-def prepare(config: DataConfig) -> None:
-    """Generate the folder unless it is there.
+def prepare(config: DataConfig, progress: Callable[[int, int], None] | None = None) -> None:
+    """Generate the folder unless it is there; `progress` gets (done, total).
 
     Raises:
         DataError: the folder holds something else.
     """
     module, _, function = GENERATORS[config.generator].partition(":")
-    getattr(import_module(module), function)(config.out, **config.options)
+    getattr(import_module(module), function)(config.out, progress=progress, **config.options)

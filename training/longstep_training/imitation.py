@@ -28,7 +28,7 @@ class ImitationConfig(Config):
     """Share of each kind of expert plan."""
     turns: int | None = 50
     """Turn limit of a demonstration; those that do not succeed are dropped."""
-    hesitation: float = 0.0
+    hesitation: float = Field(default=0.0, ge=0.0, le=1.0)
     """Chance that the demonstrator does something idle before an action of its plan."""
     idle_verbs: tuple[str, ...] = ()
     """First words of the commands that it does idly."""

@@ -13,6 +13,7 @@ from longstep_agents.actions import enclose, write
 from longstep_agents.rollout import collect
 from longstep_agents.small_policy import build_model, build_tokenizer, save_policy
 from longstep_envs import EnvPool, Limits
+from longstep_envs.types import DataError
 from longstep_training.batch import build_row, build_rows
 from longstep_training.config import dump_toml
 from longstep_training.credit import CREDIT
@@ -38,10 +39,11 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     display = Display(shown=True)
     display.message(f"run: {out}")
     for data in config.data:
-        display.message(f"data: {data.out}")
-        prepare(data)
+        prepare(data, partial(display.update, f"games in {data.out}", status=""))
     for source in (config.train, *(evaluation.tasks for evaluation in config.evaluation)):
         source.task_ids()  # what is missing is told now, not after the warm start
+    if config.policy.path is not None and not (config.policy.path / "config.json").exists():
+        raise DataError(f"policy.path: {config.policy.path} holds no model in Hugging Face format")
     if not resume:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.toml").write_text(dump_toml(config), "utf-8")
@@ -94,7 +96,7 @@ def reinforce(run: Run) -> None:
         if run.world.leads:
             shown = run.config.run.log_groups
             run.log.episodes("rl", iteration, scored[:shown], advantages_PGS[:shown])
-        run.finish("rl", iteration, groups, sums, timer.laps)
+        run.finish("rl", iteration, scored, sums, timer.laps)
 
 
 class Timer:

@@ -27,13 +27,14 @@ class RolloutError(LongstepError, RuntimeError):
     """Episodes were asked for and not one could be played."""
 
 
-def require_some(trajectories: Sequence[Trajectory]) -> None:
+def require_some(trajectories: Sequence[Trajectory], world: World = World()) -> None:  # noqa: B008
     """Refuse to go on when every single episode failed: that is no chance, and teaches nothing.
 
     Raises:
-        RolloutError: there are trajectories, and none of them counts.
+        RolloutError: on every rank, when none of all ranks' trajectories counts.
     """
-    if trajectories and not any(t.counts for t in trajectories):
+    counted = sum(t.counts for t in trajectories)
+    if not world.sum_values({"counted": counted})["counted"] and trajectories:
         first = trajectories[0]
         raise RolloutError(
             f"none of {len(trajectories)} episodes could be played; task {first.task_id} ended in "
@@ -97,7 +98,7 @@ class Player:
                 token_limit=evaluation.tasks.tokens,
             )
         )
-        require_some(mine)
+        require_some(mine, self._world)
         shares = self._world.gather(mine)
         return [shares[i % len(shares)][i // len(shares)] for i in range(len(requests))]
 
@@ -128,7 +129,7 @@ class Player:
                 token_limit=source.tokens,
             )
         )
-        require_some([t for group in groups for t in group.trajectories])
+        require_some([t for group in groups for t in group.trajectories], self._world)
         return groups
 
     def _pool(self, source: TaskSource) -> EnvPool:

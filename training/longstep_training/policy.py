@@ -148,8 +148,8 @@ class Updater:
     def step(self, rows: Sequence[Row], objective: Objective) -> dict[str, float]:
         """One optimiser step on this rank's rows and those of the other ranks.
 
-        `objective` gives a batch's summed loss and summed statistics; the statistic `tokens`
-        is what the loss is divided by. Returns this rank's sums, and `grad_norm`.
+        `objective` gives a batch's summed loss and summed statistics. The loss is divided by the
+        number of chosen tokens on all ranks. Returns this rank's sums, and `grad_norm`.
 
         Raises:
             DivergedError: the gradient is not finite; the weights are as before.
@@ -170,7 +170,7 @@ class Updater:
         if not math.isfinite(norm):
             raise DivergedError(
                 f"the gradient of optimiser step {self.steps + 1} has norm {float(norm)}; lower "
-                f"learning_rate ({self.config.learning_rate}) or clip_norm, and resume"
+                f"learning_rate ({self.config.learning_rate}) or clip_norm in a new run"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._rate()

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, ValidationInfo, field_validator
 
 from longstep_agents.agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
@@ -29,7 +29,7 @@ class TaskSource(Config):
 
     env_id: Annotated[str, key_of(registered)]
     env_kwargs: dict[str, Any] = Field(default_factory=dict)
-    turns: int | None = 50
+    turns: PositiveInt | None = 50
     """The turn limit."""
     tokens: PositiveInt | None = None
     """The token limit of a trajectory, environment text included."""
@@ -58,7 +58,7 @@ class EvaluationConfig(Config):
     tasks: TaskSource
     episodes: PositiveInt = 128
     """So many tasks, evenly spread over the set, once each; all of a smaller set."""
-    temperature: float = 1.0
+    temperature: NonNegativeFloat = 1.0
 
     def task_ids(self) -> list[str]:
         """The tasks to play, in the environment's order."""

@@ -142,9 +142,9 @@ class Run:
                 f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
             )
             if self.world.leads:
-                self.log.metrics(row)
                 shown = [Group((t,)) for t in _one_of_each_kind(played)]
                 self.log.episodes("eval", self.done.iteration, shown, after=self.done.phase)
+                self.log.metrics(row)  # last: with its row, an evaluation is done
 
     def close(self) -> None:
         """Close every environment."""

@@ -49,7 +49,8 @@ class HFModel:
     that ends frees its lane for the next, so no lane waits for the slowest.
 
     Sampling is by inverse transform with one uniform number a token from the session's own
-    generator: the same weights, prompts and seeds give the same tokens in any company.
+    generator: the same weights, prompts and seeds give the same tokens, up to the rounding that
+    another batch brings.
     """
 
     def __init__(self, model: PreTrainedModel, *, lanes: int = 256, capacity: int = 256) -> None:

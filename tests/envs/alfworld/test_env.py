@@ -123,7 +123,9 @@ def test_bad_options_are_refused(games: Path, tmp_path: Path) -> None:
 def test_the_official_engine_names_the_package_it_needs(
     games: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "alfworld", None)
+    loaded = [name for name in sys.modules if name.partition(".")[0] in ("alfworld", "textworld")]
+    for name in {"alfworld", "textworld", *loaded}:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingPackageError, match=r"pip install 'longstep\[alfworld\]'"):
         ALFWorldEnv(games, engine="textworld")
 

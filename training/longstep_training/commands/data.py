@@ -22,7 +22,7 @@ def _group() -> None:
 
 
 @data_app.command("alfworld")
-def generate_alfworld(
+def generate_alfworld(  # noqa: PLR0913 - an option each
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
     seed: Annotated[int, typer.Option(help="Same seed, same games.")] = 0,
     train: Annotated[int, typer.Option(min=0, help="Games to train on.")] = 3553,
@@ -31,6 +31,9 @@ def generate_alfworld(
     max_receptacles: Annotated[
         int | None, typer.Option(min=1, help="Only rooms of at most this many receptacles.")
     ] = None,
+    partial_rooms: Annotated[
+        bool, typer.Option(help="Train in random parts of rooms: more layouts than rooms.")
+    ] = False,
 ) -> None:
     """Generate household games in ALFWorld's own format."""
     from longstep_tasks.alfworld.generate import generate
