@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 from longstep_agents.agent import Act, Agent
 from longstep_agents.types import Group, Outcome, Step, Trajectory
-from longstep_envs.types import ErrorInfo, Info, StopReason
+from longstep_envs.pool import EnvPool, EpisodeReport
+from longstep_envs.slots import Slot
+from longstep_envs.types import Info, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,38 +24,6 @@ class EpisodeRequest:
     """Seeds the agent's choices; different for every episode."""
     expert: bool | str = False
     """Ask the environment for its expert plan, of this kind."""
-
-
-class Slot(Protocol):
-    """An environment leased from a pool for one attempt at an episode."""
-
-    async def reset(
-        self, task_id: str | None, seed: int | None, *, expert: bool | str = False
-    ) -> tuple[str, Info]:
-        """Start the episode."""
-        ...
-
-    async def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
-        """Apply an action."""
-        ...
-
-
-class Report(Protocol):
-    """What the pool says of one request."""
-
-    result: Any
-    error: ErrorInfo | None
-    attempts: int
-    fault: str | None
-    """Whose failure it was: the value of an `Outcome`."""
-
-
-class Pool(Protocol):
-    """What `longstep_envs.pool.EnvPool` offers."""
-
-    async def run(self, requests: Any, play: Any, *, concurrency: int) -> Sequence[Any]:
-        """Play every request once and report each exactly once, in order."""
-        ...
 
 
 AgentFactory = Callable[[EpisodeRequest], Agent]
@@ -94,7 +63,7 @@ async def play_episode(
 
 
 async def collect(
-    pool: Pool,
+    pool: EnvPool,
     requests: Sequence[EpisodeRequest],
     make_agent: AgentFactory,
     *,
@@ -115,7 +84,7 @@ async def collect(
 
 
 async def collect_groups(
-    pool: Pool,
+    pool: EnvPool,
     requests: Sequence[EpisodeRequest],
     make_agent: AgentFactory,
     *,
@@ -149,11 +118,10 @@ def _step(observation: str, info: Info, act: Act, reward: float, after: Info) ->
     )
 
 
-def _reported(request: EpisodeRequest, report: Report) -> Trajectory:
+def _reported(request: EpisodeRequest, report: EpisodeReport[Trajectory]) -> Trajectory:
     """The played trajectory, or an empty one that carries the fault and no reward."""
     if report.result is not None:
-        trajectory: Trajectory = report.result
-        return replace(trajectory, attempts=report.attempts)
+        return replace(report.result, attempts=report.attempts)
     error = report.error
     cause = f"{error['type']}: {error['message']}" if error is not None else "no result"
     return Trajectory(

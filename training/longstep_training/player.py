@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longstep_agents.agent import Agent, DemonstratingAgent, LanguageAgent, LanguageAgentConfig
 from longstep_agents.models.hf import HFModel
 from longstep_agents.render import Renderer
-from longstep_agents.rollout import EpisodeRequest, collect, collect_groups
+from longstep_agents.rollout import AgentFactory, EpisodeRequest, collect, collect_groups
 from longstep_agents.types import Group, Trajectory
 from longstep_envs import EnvPool, Limits
 from longstep_envs.types import LongstepError
 from longstep_training.distributed import World
 from longstep_training.imitation import draw_requests, make_teacher
 from longstep_training.recipe import EvaluationConfig, TaskSource, TrainConfig
-
-AgentFactory = Callable[[EpisodeRequest], Agent]
 
 
 class RolloutError(LongstepError, RuntimeError):
