@@ -6,9 +6,63 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from longstep_agents.types import Step, Trajectory
+
+
+class TokenColumns(TypedDict):
+    """The tokens of one reply, by columns; log-probabilities and entropies in nats."""
+
+    text: list[str]
+    logprob: list[float]
+    entropy: NotRequired[list[float]]
+    """Of the distribution that was sampled from."""
+    chosen: list[int]
+    """1 where the policy had a choice, and so is trained; 0 where the constraint left none."""
+    credit: NotRequired[list[float]]
+
+
+class StepRow(TypedDict):
+    """One step of an episode as it is kept."""
+
+    observation: str
+    action: str
+    reward: float
+    credit: float | None
+    state_key: str
+    action_valid: bool
+    logprob: float
+    parts: NotRequired[dict[str, float]]
+    """Parts of the reward; a gate is told on the last step, 1 where it was open."""
+    shown: NotRequired[str]
+    """What the model was given before its reply, beyond what it was given and said before."""
+    begins: NotRequired[bool]
+    """Whether `shown` is a whole prompt, and nothing of before was seen."""
+    text: NotRequired[str]
+    """The reply, where it is not the action."""
+    tokens: NotRequired[TokenColumns]
+    target: NotRequired[str]
+    fault: NotRequired[str]
+    reasoning: NotRequired[str]
+    unsayable: NotRequired[int]
+
+
+class EpisodeRow(TypedDict):
+    """An episode as it is kept, beside what tells its place in a run or an evaluation."""
+
+    env_id: NotRequired[str]
+    task_id: str
+    task_type: str
+    seed: int
+    success: bool
+    score: float
+    outcome: str
+    stop_reason: str
+    error: NotRequired[str | None]
+    seconds: float
+    steps: list[StepRow]
+    final_observation: str
 
 
 def trace_row(trajectory: Trajectory, credit_S: Sequence[float] | None = None) -> dict[str, Any]:
