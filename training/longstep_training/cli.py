@@ -9,7 +9,7 @@ import typer
 
 from longstep_envs.types import LongstepError
 from longstep_tasks.types import TasksError
-from longstep_training.commands import data, envs, evaluation, mcp, play, runs, serve
+from longstep_training.commands import data, envs, evaluation, mcp, page, play, runs, serve
 from longstep_training.terminal import clean
 
 _EXTRAS = {
@@ -45,6 +45,7 @@ app = typer.Typer(
 app.command("train")(runs.train)
 app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
+app.command("export")(page.export)
 app.command("view")(runs.view)
 app.command("play")(play.play)
 app.command("envs")(envs.list_environments)

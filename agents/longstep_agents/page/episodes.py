@@ -1,0 +1,103 @@
+"""Episodes of a run: what the page's table tells of each, and its row when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast, get_type_hints
+
+from longstep_agents.page.lines import Place
+from longstep_agents.page.types import SHARD_EPISODES, Episodes
+from longstep_agents.page.values import (
+    each,
+    items,
+    number,
+    numbers,
+    picked,
+    real,
+    table,
+    text,
+    whole,
+    yes,
+)
+
+Episode = dict[str, Any]
+"""An entry of the table, by the names of its columns, and `error`, `tokens` and `cost`."""
+
+_NOT_COLUMNS = ("size", "count")
+_TOKENS = {
+    "text": each(text),
+    "logprob": each(number),
+    "entropy": each(number),
+    "chosen": each(whole),
+    "credit": each(number),
+}
+_STEP = {
+    "observation": text,
+    "action": text,
+    "reward": real,
+    "credit": number,
+    "state_key": text,
+    "action_valid": yes,
+    "logprob": number,
+    "parts": numbers,
+    "shown": text,
+    "begins": yes,
+    "text": text,
+    "tokens": lambda value: picked(table(value), _TOKENS),
+    "target": text,
+    "fault": text,
+    "reasoning": text,
+    "unsayable": whole,
+}
+_ROW = {
+    "env_id": text,
+    "task_id": text,
+    "task_type": text,
+    "seed": whole,
+    "success": yes,
+    "score": real,
+    "outcome": text,
+    "stop_reason": text,
+    "error": text,
+    "seconds": number,
+    "steps": each(lambda value: picked(table(value), _STEP)),
+    "final_observation": text,
+}
+
+
+def read_episode(row: Mapping[str, Any]) -> Episode:
+    """What the table tells of an episode, from its line."""
+    steps = items(row.get("steps"))
+    return {
+        "phase": text(row.get("phase")),
+        "iteration": whole(row.get("iteration")),
+        "part": text(row.get("part")),
+        "task_id": text(row.get("task_id")),
+        "task_type": text(row.get("task_type")),
+        "attempt": whole(row.get("attempt")),
+        "outcome": text(row.get("outcome")),
+        "stop_reason": text(row.get("stop_reason")),
+        "success": int(yes(row.get("success"))),
+        "score": real(row.get("score")),
+        "reward": round(sum(real(table(step).get("reward")) for step in steps), 6),
+        "turns": len(steps),
+        "seconds": number(row.get("seconds")),
+        "flagged": 0,
+        "superseded": 0,
+        "error": text(row.get("error")),
+        "tokens": {key: real(value) for key, value in table(row.get("tokens")).items()},
+        "cost": number(row.get("cost")),
+    }
+
+
+def columns(episodes: Iterable[Episode]) -> Episodes:
+    """The table of the page."""
+    rows = list(episodes)
+    names = [name for name in get_type_hints(Episodes) if name not in _NOT_COLUMNS]
+    told = {name: [row[name] for row in rows] for name in names}
+    return cast(Episodes, {"size": SHARD_EPISODES, "count": len(rows), **told})
+
+
+def read_shard(places: Iterable[Place]) -> list[dict[str, Any]]:
+    """The rows that stand at these places, as `EpisodeRow` says."""
+    return [picked(place.read() or {}, _ROW) for place in places]

@@ -1,0 +1,180 @@
+"""An evaluation as the page shows it, read from its folder while it goes on or after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from longstep_agents.evaluation.log import EPISODES, HEADER, is_fault, key_of
+from longstep_agents.evaluation.statistics import Comparison
+from longstep_agents.evaluation.summary import PartSummary, compare_parts, summarise
+from longstep_agents.page.episodes import Episode, columns, read_episode
+from longstep_agents.page.lines import Lines, Place, parse
+from longstep_agents.page.reliability import reliability
+from longstep_agents.page.types import Pair, Part, Reliability, Run
+from longstep_agents.page.values import items, real, table, text, whole
+from longstep_envs.types import DataError
+
+_FILE = "eval.jsonl"
+_RESULTS = "results.json"
+_TOKENS = ("prompt", "sampled")
+
+
+class EvaluationRun:
+    """Reads what was appended since it was last asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._header = _read_header(folder / HEADER)
+        self._begin()
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a folder holds one."""
+        return (folder / HEADER).exists()
+
+    @property
+    def name(self) -> str:
+        """Who played."""
+        return text(table(self._header["asked"].get("contestant")).get("name"))
+
+    def refresh(self) -> bool:
+        """Read on; whether there was anything."""
+        if self._lines.replaced():
+            self._begin()
+        before = len(self.episodes)
+        for place, row in self._lines.new():
+            self._places.append(place)
+            self.episodes.append(_episode(row))
+        return before != len(self.episodes)
+
+    def places(self) -> list[Place]:
+        """Where its episodes stand, in order."""
+        return self._places
+
+    def describe(self, run_id: str) -> Run:
+        """Everything but the steps."""
+        last = {key_of(episode): number for number, episode in enumerate(self.episodes)}
+        for number, episode in enumerate(self.episodes):
+            episode["superseded"] = int(last[key_of(episode)] != number)
+        told = self._reliability(len(last))
+        return Run(
+            id=run_id,
+            name=self.name or run_id,
+            kind="evaluation",
+            about=self._header,
+            ended=self._ended(),
+            seconds=sum(episode["seconds"] for episode in self.episodes),
+            parts=self._parts(),
+            curves=[],
+            marks=[],
+            episodes=columns(self.episodes),
+            reliability=told,
+            unreadable=self._lines.unreadable + self._lines.cut,
+        )
+
+    def _begin(self) -> None:
+        self._lines = Lines(self.folder / EPISODES / _FILE)
+        self._places: list[Place] = []
+        self.episodes: list[Episode] = []
+
+    def _asked_parts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._header["asked"]["parts"]
+        return found
+
+    def _parts(self) -> list[Part]:
+        data = {one["name"]: items(one.get("data")) for one in self._asked_parts()}
+        return [
+            _part(one, [text(told) for told in data[one.name] if told])
+            for one in summarise(self._header, self.episodes)
+        ]
+
+    def _planned(self) -> int:
+        settings = table(self._header["asked"].get("settings"))
+        attempts = whole(settings.get("attempts")) or 1
+        return attempts * sum(whole(part.get("played")) for part in self._asked_parts())
+
+    def _ended(self) -> bool:
+        """Whether nothing is missing, or the results were told after the last episode."""
+        if len({key_of(one) for one in self.episodes if not is_fault(one)}) >= self._planned():
+            return True
+        results, episodes = self.folder / _RESULTS, self._lines.path
+        if not (results.exists() and episodes.exists()):
+            return False
+        return results.stat().st_mtime_ns >= episodes.stat().st_mtime_ns
+
+    def _reliability(self, reported: int) -> Reliability:
+        tries = Counter(map(key_of, self.episodes))
+        counted = Counter(key_of(episode) for episode in self.episodes if not is_fault(episode))
+        return reliability(
+            self.episodes,
+            dispatched=self._planned(),
+            reported=reported,
+            lost=max(0, self._planned() - reported) if self._ended() else 0,
+            duplicated=sum(count > 1 for count in counted.values()),
+            retried=sum(count > 1 for count in tries.values()),
+        )
+
+
+def compare_all(runs: Mapping[str, EvaluationRun]) -> list[Pair]:
+    """Every two evaluations part by part, where they have played the same tasks."""
+    ids = list(runs)
+    return [
+        Pair(
+            first=first,
+            second=second,
+            part=part,
+            difference=found.difference,
+            low=found.low,
+            high=found.high,
+            p=found.p,
+            test=found.test,
+            won=found.won,
+            lost=found.lost,
+            tied=found.tied,
+        )
+        for number, first in enumerate(ids)
+        for second in ids[number + 1 :]
+        for part, found in _compared(runs[first].episodes, runs[second].episodes).items()
+    ]
+
+
+def _compared(first: Sequence[Episode], second: Sequence[Episode]) -> dict[str, Comparison]:
+    """Those parts of which both have played a task."""
+    tasks = {(episode["part"], episode["task_id"]) for episode in first}
+    shared = {
+        episode["part"] for episode in second if (episode["part"], episode["task_id"]) in tasks
+    }
+    if not shared:
+        return {}
+    sides = [[one for one in side if one["part"] in shared] for side in (first, second)]
+    return compare_parts(*sides)
+
+
+def _episode(row: Mapping[str, Any]) -> Episode:
+    episode = read_episode(row)
+    tokens = {kind: episode["tokens"].get(kind, 0.0) for kind in _TOKENS}
+    seconds = real(episode["seconds"])
+    group = f"{episode['part']}/{episode['task_id']}"
+    return {**episode, "group": group, "seconds": seconds, "tokens": tokens}
+
+
+def _part(summary: PartSummary, data: list[str]) -> Part:
+    row = summary.as_row()
+    for name in ("pass_at", "pass_hat"):
+        row[name] = {str(k): found for k, found in row[name].items()}
+    return cast(Part, {**row, "stage": "", "data": data})
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    header = parse(path.read_bytes())
+    asked = table((header or {}).get("asked"))
+    parts = [part for part in items(asked.get("parts")) if text(table(part).get("name"))]
+    if not parts:
+        raise DataError(
+            f"{path} tells no parts: it is not what `longstep eval` writes; leave it away"
+        )
+    named = [{**part, "metric": text(part.get("metric")) or "success"} for part in parts]
+    return {**(header or {}), "asked": {**asked, "parts": named}}

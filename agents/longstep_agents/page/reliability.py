@@ -1,0 +1,49 @@
+"""What went wrong in a run, and what was done about it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from longstep_agents.page.episodes import Episode
+from longstep_agents.page.types import ErrorKind, Reliability
+
+_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_ERROR_CHARACTERS = 400
+_SHOWN_EPISODES = 20
+
+
+def reliability(
+    episodes: Sequence[Episode],
+    *,
+    dispatched: int | None,
+    reported: int,
+    lost: int = 0,
+    duplicated: int = 0,
+    retried: int = 0,
+) -> Reliability:
+    """From what the table tells of episodes, and what only the kind of run knows."""
+    return Reliability(
+        dispatched=dispatched,
+        reported=reported,
+        lost=lost,
+        duplicated=duplicated,
+        retried=retried,
+        outcomes=dict(Counter(episode["outcome"] for episode in episodes).most_common()),
+        errors=_errors(episodes),
+        quarantined=[],
+        flagged=[],
+    )
+
+
+def _errors(episodes: Sequence[Episode]) -> list[ErrorKind]:
+    """Errors that say the same, numbers aside; the most frequent first."""
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for number, episode in enumerate(episodes):
+        if episode["error"]:
+            kinds[_NUMBERS.sub("#", episode["error"][:_ERROR_CHARACTERS])].append(number)
+    return [
+        ErrorKind(text=text, count=len(found), episodes=found[:_SHOWN_EPISODES])
+        for text, found in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    ]

@@ -1,0 +1,65 @@
+"""What the page takes from JSON that anything may have written: the right type, or nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Reader = Callable[[Any], Any]
+
+
+def number(value: object) -> float | None:
+    """A finite number."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def real(value: object) -> float:
+    """A finite number, or 0."""
+    return number(value) or 0.0
+
+
+def whole(value: object) -> int:
+    """A whole number, or 0."""
+    return int(number(value) or 0)
+
+
+def text(value: object) -> str:
+    """A text, or an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def yes(value: object) -> bool:
+    """Whether it is true, or a number other than 0."""
+    return value is True or bool(number(value))
+
+
+def table(value: object) -> dict[str, Any]:
+    """A table, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def numbers(value: object) -> dict[str, float | None]:
+    """The numbers of a table."""
+    return {key: number(entry) for key, entry in table(value).items()}
+
+
+def items(value: object) -> list[Any]:
+    """A list, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def picked(row: Mapping[str, Any], fields: Mapping[str, Reader]) -> dict[str, Any]:
+    """Those fields that a row has, each read as it should be."""
+    return {name: read(row[name]) for name, read in fields.items() if name in row}
+
+
+def each(read: Reader) -> Reader:
+    """Reads a list."""
+    return lambda value: [read(entry) for entry in items(value)]

@@ -1,0 +1,33 @@
+"""`longstep view` and `longstep export`: the page of runs and evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR...",
+        exists=True,
+        file_okay=False,
+        help="Training runs, evaluations, or folders of such.",
+    ),
+]
+Title = Annotated[str, typer.Option(help="The title of the page.")]
+
+
+def export(
+    folders: Folders,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="PAGE.html for one file, or a folder for a static host."),
+    ],
+    title: Title = "",
+) -> None:
+    """Write a page that shows runs and evaluations, and needs nothing outside itself."""
+    from longstep_agents.page.export import export as write
+
+    typer.echo(write(folders, out, title=title))
