@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.charts import Frame, Line, line_chart
 from markupsafe import Markup
-
-from longstep_training.charts import Frame, Line, line_chart
 
 COLOURS = ("#5d6b78", "#2563a8", "#c2641b", "#2f8558", "#8a4fa3", "#a8871c")
 """Line `i` of a legend has the style `c{i}`."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
+from benchmarks.charts import Frame, Line, Point
 from benchmarks.figure import Panel, figure
 from benchmarks.mechanisms.experiments import EXPERIMENTS, Experiment
 from benchmarks.mechanisms.measures import estimate
 from benchmarks.mechanisms.results import Key, Results, settings
-
-from longstep_training.charts import Frame, Line, Point
 
 PAGE = Path(__file__).parents[2] / "docs" / "mechanisms.md"
 PLOTS = PAGE.with_name("plots")

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.charts import Frame, Line, Point, smooth
 from benchmarks.figure import Panel, figure
 from benchmarks.methods.runs import EVALUATION, METHODS, Result
 
-from longstep_training.charts import Frame, Line, Point, smooth
 from longstep_training.evaluate import success_rate
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -223,12 +222,6 @@ def test_data_verify_knows_environments_without_data(name: str) -> None:
     told = longstep("data", "verify", name)
     assert (told.returncode, told.stdout) == (0, "")
     assert told.stderr == f"{name} needs no data of its own\n"
-
-
-def test_view_prints_where_the_report_is(make_run: Callable[..., Path]) -> None:
-    run = make_run()
-    assert longstep("view", str(run)).stdout == f"{run / 'report.html'}\n"
-    assert (run / "report.html").exists()
 
 
 def test_generated_games_are_the_same_for_the_same_seed(tmp_path: Path) -> None:

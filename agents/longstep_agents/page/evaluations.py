@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from longstep_agents.evaluation.log import EPISODES, HEADER, is_fault, key_of
-from longstep_agents.evaluation.statistics import Comparison
 from longstep_agents.evaluation.summary import PartSummary, compare_parts, summarise
 from longstep_agents.page.episodes import Episode, columns, read_episode
 from longstep_agents.page.lines import Lines, Place, parse
 from longstep_agents.page.reliability import reliability
-from longstep_agents.page.types import Pair, Part, Reliability, Run
+from longstep_agents.page.types import Metric, Pair, Part, Reliability, Run
 from longstep_agents.page.values import items, real, table, text, whole
 from longstep_envs.types import DataError
 
@@ -49,6 +49,11 @@ class EvaluationRun:
             self._places.append(place)
             self.episodes.append(_episode(row))
         return before != len(self.episodes)
+
+    def of(self, metric: Metric) -> list[Episode]:
+        """The episodes of those parts that are told by this."""
+        parts = {one["name"] for one in self._asked_parts() if one["metric"] == metric}
+        return [episode for episode in self.episodes if episode["part"] in parts]
 
     def places(self) -> list[Place]:
         """Where its episodes stand, in order."""
@@ -120,12 +125,29 @@ class EvaluationRun:
 
 def compare_all(runs: Mapping[str, EvaluationRun]) -> list[Pair]:
     """Every two evaluations part by part, where they have played the same tasks."""
-    ids = list(runs)
+    return [
+        pair
+        for (first, one), (second, other) in combinations(runs.items(), 2)
+        for metric in get_args(Metric)
+        for pair in _compare(first, second, metric, (one.of(metric), other.of(metric)))
+    ]
+
+
+def _compare(
+    first: str, second: str, metric: Metric, sides: tuple[list[Episode], list[Episode]]
+) -> list[Pair]:
+    """The parts of which both have played a task."""
+    tasks = {(episode["part"], episode["task_id"]) for episode in sides[0]}
+    shared = {one["part"] for one in sides[1] if (one["part"], one["task_id"]) in tasks}
+    if not shared:
+        return []
+    left, right = ([one for one in side if one["part"] in shared] for side in sides)
     return [
         Pair(
             first=first,
             second=second,
             part=part,
+            metric=metric,
             difference=found.difference,
             low=found.low,
             high=found.high,
@@ -135,22 +157,8 @@ def compare_all(runs: Mapping[str, EvaluationRun]) -> list[Pair]:
             lost=found.lost,
             tied=found.tied,
         )
-        for number, first in enumerate(ids)
-        for second in ids[number + 1 :]
-        for part, found in _compared(runs[first].episodes, runs[second].episodes).items()
+        for part, found in compare_parts(left, right, value=metric).items()
     ]
-
-
-def _compared(first: Sequence[Episode], second: Sequence[Episode]) -> dict[str, Comparison]:
-    """Those parts of which both have played a task."""
-    tasks = {(episode["part"], episode["task_id"]) for episode in first}
-    shared = {
-        episode["part"] for episode in second if (episode["part"], episode["task_id"]) in tasks
-    }
-    if not shared:
-        return {}
-    sides = [[one for one in side if one["part"] in shared] for side in (first, second)]
-    return compare_parts(*sides)
 
 
 def _episode(row: Mapping[str, Any]) -> Episode:
@@ -176,5 +184,8 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} tells no parts: it is not what `longstep eval` writes; leave it away"
         )
-    named = [{**part, "metric": text(part.get("metric")) or "success"} for part in parts]
+    named = [
+        {**part, "metric": "score" if part.get("metric") == "score" else "success"}
+        for part in parts
+    ]
     return {**(header or {}), "asked": {**asked, "parts": named}}

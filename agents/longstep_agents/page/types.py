@@ -11,6 +11,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 FORMAT = 1
 SHARD_EPISODES = 32
 
+Metric = Literal["success", "score"]
+"""What a part is told by."""
+
 
 class Index(TypedDict):
     """Everything but the episodes' steps."""
@@ -61,7 +64,7 @@ class Part(TypedDict):
     stage: str
     """Of training: `imitation` (the warm start) or `rl`; else empty."""
     iteration: NotRequired[int]
-    metric: Literal["success", "score"]
+    metric: Metric
     success: Estimate
     score: Estimate | None
     without_faults: Estimate | None
@@ -136,6 +139,8 @@ class Pair(TypedDict):
     first: str
     second: str
     part: str
+    metric: Metric
+    """What was compared: the part's own."""
     difference: float
     low: float
     high: float

@@ -31,3 +31,20 @@ def export(
     from longstep_agents.page.export import export as write
 
     typer.echo(write(folders, out, title=title))
+
+
+def view(
+    folders: Folders,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Default: a free one.")] = 0,
+    title: Title = "",
+) -> None:
+    """Show the page to a browser on this machine; it follows what still runs."""
+    from longstep_agents.page.serve import Live, make_server
+
+    server = make_server(Live(folders, title), port)
+    typer.echo(f"http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)")
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return

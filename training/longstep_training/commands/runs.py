@@ -1,4 +1,4 @@
-"""`longstep train` and `view`, and `eval` of a checkpoint: everything about runs."""
+"""`longstep train`, and `eval` of a checkpoint: everything about runs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def train(
         raise typer.BadParameter("a resumed run keeps its own config; leave --set away")
     source = _config_path(config, out, resume)
     tree = read_tree(source, overrides or ())  # before torch is loaded, which takes seconds
+    from longstep_agents.page.export import export
     from longstep_training.loop import TrainConfig
     from longstep_training.loop import train as run_training
-    from longstep_training.report import write_report
 
     settings = build_config(TrainConfig, tree, source=str(source))
     if dry_run:
@@ -49,7 +49,7 @@ def train(
     except KeyboardInterrupt:
         typer.echo(f"interrupted; continue with: longstep train --resume {run}", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"report: {write_report(run)}")
+    typer.echo(f"report: {export([run], run / 'report.html')}")
 
 
 def evaluate_checkpoint(
@@ -71,13 +71,6 @@ def evaluate_checkpoint(
         typer.echo(
             clean(f"{row['name']}: {rate} % of {row['episodes']} [{low}, {high}]; {setting}")
         )
-
-
-def view(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]) -> None:
-    """Write a run's report.html anew, also while the run goes on, and print its path."""
-    from longstep_training.report import write_report
-
-    typer.echo(write_report(run))
 
 
 def _config_path(config: Path | None, out: Path | None, resume: Path | None) -> Path:

@@ -2,21 +2,9 @@ import math
 import re
 
 import pytest
+from benchmarks.charts import Frame, Line, Point, compact, line_chart, smooth, thin, ticks
 from hypothesis import given
 from hypothesis import strategies as st
-
-from longstep_training.charts import (
-    Frame,
-    Line,
-    Point,
-    compact,
-    credit_bar,
-    credit_strip,
-    line_chart,
-    smooth,
-    thin,
-    ticks,
-)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +65,8 @@ def test_numbers_on_axes_are_short(value: float, text: str) -> None:
     assert compact(value) == text
 
 
-def test_a_bar_points_right_for_credit_and_left_for_blame() -> None:
-    assert 'class="credit-up" x="50.0" y="2.0" width="25.0"' in credit_bar(1.0, 2.0)
-    assert 'class="credit-down" x="0.0" y="2.0" width="50.0"' in credit_bar(-3.0, 2.0)
-    assert 'width="0.0"' in credit_bar(0.0, 0.0)
-
-
 def test_texts_in_charts_are_escaped() -> None:
     bad = "<script>x</script>"
-    chart = line_chart([Line(bad, [Point(0, 0, note=bad)])], Frame(marks=[(0, bad)], x_label=bad))
-    assert "<script" not in chart + credit_strip([(1.0, bad)], 1.0, 1)
+    chart = line_chart([Line(bad, [Point(0, 0)])], Frame(x_label=bad))
+    assert "<script" not in chart
     assert "&lt;script&gt;" in chart

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -17,13 +17,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 12.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of a line, with an interval where there is one and a text shown on hovering."""
+    """A point of a line."""
 
     x: float
     y: float
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +40,8 @@ class Frame:
     height: float = 190.0
     x_label: str = ""
     y_range: tuple[float, float] | None = None
-    marks: Sequence[tuple[float, str]] = field(default=())
-    """Vertical lines: place on the x axis, and what it is."""
     x_start: float | None = None
     """Where the x axis begins; None is the first point."""
-    format_y: Callable[[float], str] = field(default=lambda value: compact(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +62,9 @@ def line_chart(lines: Sequence[Line], frame: Frame) -> Markup:
     points = [point for line in lines for point in line.points]
     if not points:
         return Markup("")
-    x = _x_scale([*(p.x for p in points), *(place for place, _ in frame.marks)], frame)
+    x = _x_scale([p.x for p in points], frame)
     y = _y_scale(points, frame)
-    parts = [
-        *_grid(x, y, frame),
-        *(part for mark in frame.marks for part in _mark(mark, x, frame)),
-        *(part for line in lines for part in _line(line, x, y)),
-    ]
+    parts = [*_grid(x, y, frame), *(part for line in lines for part in _line(line, x, y))]
     return Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>').format(
         frame.width, frame.height, ", ".join(line.label for line in lines), Markup("").join(parts)
     )
@@ -112,52 +102,6 @@ def compact(value: float) -> str:
     return f"{value:.3g}"
 
 
-def rate_strip(rates: Iterable[tuple[str, float, float, float]]) -> Markup:
-    """Rates 0..1 with intervals, one under the other on one track: (style, rate, low, high)."""
-    x = _Scale(0.0, 1.0, 8.0, 392.0)
-    parts = [_segment("grid", x(i / 4), 0, x(i / 4), 34) for i in range(5)]
-    for row, (style, rate, low, high) in enumerate(rates):
-        y = 10 + 14 * row
-        parts.append(_segment(f"{style} interval", x(_unit(low)), y, x(_unit(high)), y))
-        parts.append(_dot(style, x(_unit(rate)), y, 4.5, f"{rate:.0%}"))
-    return Markup('<svg viewBox="0 0 400 34" aria-hidden="true">{}</svg>').format(
-        Markup("").join(parts)
-    )
-
-
-def stacked_bar(parts: Sequence[tuple[str, float]]) -> Markup:
-    """Shares of a whole, in the order given: (style, amount)."""
-    total = sum(amount for _, amount in parts) or 1.0
-    x, bars = 0.0, []
-    for style, amount in parts:
-        width = 400 * amount / total
-        bars.append(_rect(style, (x, 0, max(width - 1, 0.5), 18), ""))
-        x += width
-    return Markup(
-        '<svg viewBox="0 0 400 18" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
-    ).format(Markup("").join(bars))
-
-
-def credit_bar(credit: float, largest: float) -> Markup:
-    """A bar from the middle to the right (credit) or to the left (blame)."""
-    width = 50 * min(abs(credit) / largest, 1.0) if largest > 0 else 0.0
-    box = (50.0 if credit >= 0 else 50 - width, 2.0, width, 10.0)
-    return Markup('<svg class="credit" viewBox="0 0 100 14" aria-hidden="true">{}{}</svg>').format(
-        _rect(_sign(credit), box, ""), _segment("axis", 50, 0, 50, 14)
-    )
-
-
-def credit_strip(cells: Sequence[tuple[float, str]], largest: float, columns: int) -> Markup:
-    """One row of cells, one a step, coloured by credit: (credit, text shown on hovering)."""
-    boxes = []
-    for i, (credit, note) in enumerate(cells):
-        opacity = 0.08 + 0.92 * min(abs(credit) / largest, 1.0) if largest > 0 else 0.08
-        boxes.append(_rect(_sign(credit), (i * 16.0, 0, 14.5, 14.5), note, opacity))
-    return Markup('<svg class="strip" viewBox="0 0 {:g} 15" width="{:g}">{}</svg>').format(
-        16 * columns, 16 * columns, Markup("").join(boxes)
-    )
-
-
 def _x_scale(values: Sequence[float], frame: Frame) -> _Scale:
     low, high = min(values), max(values)
     low = low if frame.x_start is None else min(low, frame.x_start)
@@ -165,7 +109,7 @@ def _x_scale(values: Sequence[float], frame: Frame) -> _Scale:
 
 
 def _y_scale(points: Sequence[Point], frame: Frame) -> _Scale:
-    values = [v for p in points for v in (p.y, p.low, p.high) if v is not None and math.isfinite(v)]
+    values = [point.y for point in points]
     low, high = frame.y_range or _round_range(min(values), max(values))
     return _Scale(low, high, frame.height - _BOTTOM, _TOP)
 
@@ -189,7 +133,7 @@ def _grid(x: _Scale, y: _Scale, frame: Frame) -> list[Markup]:
     parts, bottom = [], frame.height - _BOTTOM
     for value in ticks(y.low, y.high, _ROWS):
         parts.append(_segment("grid", _LEFT, y(value), frame.width - _RIGHT, y(value)))
-        parts.append(_text("end", _LEFT - 6, y(value) + 4, frame.format_y(value)))
+        parts.append(_text("end", _LEFT - 6, y(value) + 4, compact(value)))
     for value in ticks(x.low, x.high, max(3, int(frame.width / 90))):
         parts.append(_text("middle", x(value), bottom + 15, f"{value:g}"))
     parts.append(_segment("axis", _LEFT, bottom, frame.width - _RIGHT, bottom))
@@ -197,27 +141,12 @@ def _grid(x: _Scale, y: _Scale, frame: Frame) -> list[Markup]:
     return parts
 
 
-def _mark(mark: tuple[float, str], x: _Scale, frame: Frame) -> list[Markup]:
-    place, label = x(mark[0]), mark[1]
-    late = place > frame.width * 0.7
-    return [
-        _segment("mark", place, _TOP, place, frame.height - _BOTTOM),
-        _text("end" if late else "start", place + (-5 if late else 5), _TOP + 10, label),
-    ]
-
-
 def _line(line: Line, x: _Scale, y: _Scale) -> list[Markup]:
     places = " ".join(f"{x(p.x)},{y(p.y)}" for p in line.points)
-    parts = [Markup('<polyline class="{}" points="{}"/>').format(line.style, places)]
-    for point in line.points:
-        if point.low is not None and point.high is not None:
-            ends = y(point.low), y(point.high)
-            parts.append(
-                _segment(f"{line.style} interval", x(point.x), ends[0], x(point.x), ends[1])
-            )
-        if point.note or len(line.points) == 1:
-            parts.append(_dot(line.style, x(point.x), y(point.y), 4, point.note))
-    return parts
+    drawn = [Markup('<polyline class="{}" points="{}"/>').format(line.style, places)]
+    if len(line.points) == 1:
+        drawn.append(_dot(line.style, x(line.points[0].x), y(line.points[0].y)))
+    return drawn
 
 
 def _segment(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
@@ -226,19 +155,8 @@ def _segment(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     )
 
 
-def _dot(style: str, x: float, y: float, radius: float, note: str) -> Markup:
-    return Markup('<circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
-        style, x, y, radius, note
-    )
-
-
-def _rect(
-    style: str, box: tuple[float, float, float, float], note: str, opacity: float = 1.0
-) -> Markup:
-    return Markup(
-        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"'
-        ' fill-opacity="{:.2f}"><title>{}</title></rect>'
-    ).format(style, *box, opacity, note)
+def _dot(style: str, x: float, y: float) -> Markup:
+    return Markup('<circle class="{}" cx="{}" cy="{}" r="4"/>').format(style, x, y)
 
 
 def _text(anchor: str, x: float, y: float, text: str) -> Markup:
@@ -248,11 +166,3 @@ def _text(anchor: str, x: float, y: float, text: str) -> Markup:
 def _average(points: Sequence[Point]) -> Point:
     count = len(points)
     return Point(sum(p.x for p in points) / count, sum(p.y for p in points) / count)
-
-
-def _sign(credit: float) -> str:
-    return "credit-up" if credit >= 0 else "credit-down"
-
-
-def _unit(value: float) -> float:
-    return min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
