@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import SystemRandom
@@ -16,7 +17,7 @@ from longstep_envs.swe.twins import Twins, make_twins
 from longstep_envs.swe.types import Grade, Instance, Repository, TestOutcome, TestReport
 from longstep_envs.types import DataError
 
-_GOOD = (TestOutcome.PASSED, TestOutcome.XFAILED)
+_GOOD = frozenset((TestOutcome.PASSED, TestOutcome.XFAILED))
 
 
 def grade(
@@ -140,7 +141,23 @@ def _nothing(instance: Instance, problem: str = "") -> Grade:
 def _verdict(instance: Instance, report: TestReport) -> Grade:
     if report.problem:
         return replace(_nothing(instance, report.problem), report=report)
-    fixed = {test: report.outcomes.get(test) in _GOOD for test in instance.fail_to_pass}
-    kept = {test: report.outcomes.get(test) in _GOOD for test in instance.pass_to_pass}
+    outcomes = _by_name(report.outcomes)
+    fixed, kept = (
+        {test: set(outcomes.get(test, ("",))) <= _GOOD for test in tests}
+        for tests in (instance.fail_to_pass, instance.pass_to_pass)
+    )
     resolved = bool(fixed) and all((*fixed.values(), *kept.values()))
     return Grade(resolved, fixed, kept, report=report)
+
+
+def _by_name(outcomes: Mapping[str, TestOutcome]) -> dict[str, list[TestOutcome]]:
+    """The outcomes of tests by their node ids, and by what stands before the first space of them.
+
+    Rows of SWE-bench were read from logs word by word: `t.py::test[a b]` is `t.py::test[a` there,
+    and stands for every test that begins so.
+    """
+    named: dict[str, list[TestOutcome]] = {}
+    for node_id, outcome in outcomes.items():
+        for name in {node_id: None, node_id.partition(" ")[0]: None}:
+            named.setdefault(name, []).append(outcome)
+    return named

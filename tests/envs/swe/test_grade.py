@@ -289,3 +289,24 @@ def test_tests_that_never_end_are_no_success(
     result = grade(instance, repository, endless, backend=backend, timeout=3)
     assert not result.resolved
     assert "did not end" in result.problem
+
+
+def test_a_name_that_was_cut_at_a_space_stands_for_all_that_begin_so(
+    instance: Instance, repository: Repository, backend: str
+) -> None:
+    words = (
+        "import pytest\nfrom money.core import convert\n\n\n"
+        '@pytest.mark.parametrize("told", ["in one", "in two", "off by"])\n'
+        "def test_told(told):\n"
+        '    assert convert(4, "EUR", "USD") == (6 if told == "off by" else 5)\n'
+    )
+    added = patch_of({"tests/test_words.py": words})
+    cut = "tests/test_words.py::test_told[in"
+    rows = {cut: True, "tests/test_words.py::test_told[off": False, f"{cut} one]": True}
+    for name, passes in rows.items():
+        row = replace(instance, test_patch=added, fail_to_pass=(name,), pass_to_pass=())
+        result = grade(row, repository, instance.gold_patch, backend=backend, timeout=60)
+        assert result.fail_to_pass == {name: passes}
+        assert result.resolved is passes
+    row = replace(instance, test_patch=added, fail_to_pass=(cut[:-1],), pass_to_pass=())
+    assert not grade(row, repository, instance.gold_patch, backend=backend, timeout=60).resolved
