@@ -45,13 +45,13 @@ def test_only_counted_trajectories_that_earned_something_become_rows() -> None:
 def test_packing_keeps_every_row_once_and_within_the_budget() -> None:
     rows = [build_row(trajectory(*[FREE] * n), [1.0] * n) for n in (1, 2, 5, 1, 1)]
     batches = list(pack(rows, token_budget=12))
-    assert [batch.lengths for batch in batches] == [(5,), (10,), (25,), (5, 5)]
+    assert [batch.ids_N.numel() for batch in batches] == [5, 10, 25, 10]
     assert list(pack([], token_budget=12)) == []
 
 
 def test_a_batch_points_at_its_chosen_tokens() -> None:
     batch = pack_rows([build_row(trajectory(BOUND), [1.0]), build_row(trajectory(FREE), [2.0])])
-    assert batch.ids_N[batch.chosen_T].tolist() == [21, 11, 12, 1]
+    assert batch.targets_T.tolist() == [21, 11, 12, 1]
     assert batch.positions_N.tolist() == [0, 1, 2, 0, 1, 2, 3, 4]
     assert batch.free_T.tolist() == [False, True, True, True]
     assert batch.admitted_TA is not None

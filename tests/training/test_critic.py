@@ -177,7 +177,7 @@ def test_an_old_value_holds_the_new_one_back(make_model: ModelFactory) -> None:
     critic = new_critic(make_model())
     batch = batch_of(play(1, value=-1.0))
     loss, statistics = value_loss(critic, batch, ValueLossConfig(clip=0.5))
-    tokens = len(batch.chosen_T)
+    tokens = len(batch.targets_T)
     assert float(loss.detach()) == pytest.approx(tokens * 0.5 * 1.5**2)
     assert statistics["value_clip_fraction"] == tokens
     loss.backward()

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from longstep_agents.attention import Documents
 from longstep_agents.types import Group, Trajectory
 from longstep_envs.types import DataError
 from longstep_training.credit import Credit
+from longstep_training.forest import LEAST_SHARED, Forest, Packed, common_beginning, plant
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed rows. N tokens in all, of which T were chosen."""
+    """Packed rows. T tokens were chosen; N are computed, which are all, or all that differ."""
 
     ids_N: Tensor
     positions_N: Tensor
     """Position within the text."""
-    lengths: tuple[int, ...]
-    """The tokens of each text; none sees another."""
-    chosen_T: Tensor
-    """Index into `ids_N` of the chosen tokens."""
+    packing: Documents | Forest
+    """What each token sees."""
+    before_T: Tensor
+    """Index into `ids_N` of the token after which each chosen token was sampled."""
+    targets_T: Tensor
+    """The chosen tokens' ids."""
     old_logprobs_T: Tensor
     advantages_T: Tensor
     weights_T: Tensor
@@ -200,33 +206,42 @@ def _earned(credit: float | Sequence[float]) -> bool:
     return bool(credit) if isinstance(credit, int | float) else any(credit)
 
 
-def pack(rows: Sequence[Row], token_budget: int) -> Iterator[Batch]:
-    """Rows packed in order into batches of at most `token_budget` tokens (at least one row)."""
+def pack(rows: Sequence[Row], token_budget: int, *, share: bool = False) -> Iterator[Batch]:
+    """Rows packed into batches of at most `token_budget` computed tokens (at least one row).
+
+    They stay in order, unless they `share` what they begin with: then those that begin alike are
+    brought together.
+    """
     held: list[Row] = []
     size = 0
-    for row in rows:
-        if held and size + len(row.ids) > token_budget:
-            yield pack_rows(held)
-            held, size = [], 0
+    for row in sorted(rows, key=lambda row: row.ids) if share else rows:
+        new = len(row.ids)
+        if share and held:
+            shared = common_beginning(held[-1].ids, row.ids)
+            new -= shared if shared >= LEAST_SHARED else 0
+        if held and size + new > token_budget:
+            yield pack_rows(held, share=share)
+            held, size, new = [], 0, len(row.ids)
         held.append(row)
-        size += len(row.ids)
+        size += new
     if held:
-        yield pack_rows(held)
+        yield pack_rows(held, share=share)
 
 
-def pack_rows(rows: Sequence[Row]) -> Batch:
+def pack_rows(rows: Sequence[Row], *, share: bool = False) -> Batch:
     """One batch of all rows."""
-    lengths = [length for row in rows for length in row.lengths]
-    starts = list(accumulate((len(row.ids) for row in rows), initial=0))[:-1]
+    texts = [text for row in rows for text in _texts(row)]
+    packed = plant(texts) if share else _lay_out(texts)
+    places = iter(packed.places)
     admitted = [ids for row in rows for ids in row.admitted]
     return Batch(
-        ids_N=torch.tensor([token for row in rows for token in row.ids]),
-        positions_N=torch.cat([torch.arange(length) for length in lengths]),
-        lengths=tuple(lengths),
-        chosen_T=torch.tensor(
-            [start + p for row, start in zip(rows, starts, strict=True) for p in row.positions],
-            dtype=torch.long,
+        ids_N=torch.tensor(packed.ids),
+        positions_N=torch.tensor(packed.positions),
+        packing=packed.packing,
+        before_T=torch.from_numpy(
+            np.concatenate([_before(row, [next(places) for _ in row.lengths]) for row in rows])
         ),
+        targets_T=torch.tensor([row.ids[p] for row in rows for p in row.positions]),
         old_logprobs_T=torch.tensor([value for row in rows for value in row.logprobs]),
         advantages_T=torch.tensor([value for row in rows for value in row.advantages]),
         weights_T=torch.tensor([value for row in rows for value in row.weights]),
@@ -245,6 +260,30 @@ def pack_rows(rows: Sequence[Row]) -> Batch:
         admitted_TA=_padded(admitted),
         free_T=torch.tensor([ids is None for ids in admitted], dtype=torch.bool),
     )
+
+
+def _texts(row: Row) -> Iterator[list[int]]:
+    ends = list(accumulate(row.lengths))
+    for end, length in zip(ends, row.lengths, strict=True):
+        yield row.ids[end - length : end]
+
+
+def _lay_out(texts: Sequence[Sequence[int]]) -> Packed:
+    """One text after the other."""
+    lengths = [len(text) for text in texts]
+    starts = list(accumulate(lengths, initial=0))
+    return Packed(
+        Documents(lengths),
+        ids=[token for text in texts for token in text],
+        positions=[position for length in lengths for position in range(length)],
+        places=[np.arange(*ends) for ends in pairwise(starts)],
+    )
+
+
+def _before(row: Row, places: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Where the tokens before the row's chosen ones lie."""
+    before: NDArray[np.int64] = np.concatenate(places)[np.asarray(row.positions, np.int64) - 1]
+    return before
 
 
 def _numbers(keys: Sequence[tuple[int, ...]]) -> Tensor:

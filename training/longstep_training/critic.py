@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from longstep_agents.attention import ATTENTION, Documents
+from longstep_agents.attention import ATTENTION
 from longstep_agents.types import Completion, Group
 from longstep_envs.types import BadValueError
 from longstep_training.batch import Batch, Row, build_row
@@ -83,11 +83,11 @@ def values(critic: PreTrainedModel, batch: Batch) -> Tensor:
     outputs = critic(
         input_ids=batch.ids_N[None],
         position_ids=batch.positions_N[None],
-        packing=Documents(batch.lengths),
+        packing=batch.packing,
         use_cache=False,
     )
     values_N: Tensor = outputs.logits[0, :, 0]
-    return values_N[batch.chosen_T - 1].float()
+    return values_N[batch.before_T].float()
 
 
 def value_rows(groups: Sequence[Group], config: GAEConfig) -> list[Row]:

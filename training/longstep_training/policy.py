@@ -53,6 +53,8 @@ class OptimizerConfig(Config):
     final_fraction: float = Field(default=0.03, ge=0.0, le=1.0)
     token_budget: PositiveInt = 8192
     """Tokens of one packed forward and backward pass."""
+    share: bool = False
+    """Compute once what rows begin with in common: siblings of a task, branches of a tree."""
 
 
 class Schedule(Config):
@@ -118,65 +120,70 @@ def score(
     Logits are computed at chosen tokens only, or at every token when `context` is set. `measure` is
     what entropy control wants to know of the distribution of each token (see `EntropyControl`).
     """
-    before_T = batch.chosen_T - 1
-    kept = slice(None) if context else before_T
+    # Rows that share a beginning choose after the same token.
+    kept_K, place_T = batch.before_T.unique(return_inverse=True)
     logits = model(
         input_ids=batch.ids_N[None],
         position_ids=batch.positions_N[None],
-        packing=Documents(batch.lengths),
+        packing=batch.packing,
         use_cache=False,
-        logits_to_keep=0 if context else kept,
+        logits_to_keep=0 if context else kept_K,
     ).logits[0]
-    chosen_logits = logits[before_T] if context else logits
-    chosen = _score_chosen(chosen_logits.float() / temperature, batch, measure)
+    chosen_logits = logits[kept_K] if context else logits
+    chosen = _score_chosen(chosen_logits.float() / temperature, place_T, batch, measure)
     if not context:
         return Scores(*chosen, logits.new_zeros(()))
-    targets = _context_targets(batch)
+    assert isinstance(batch.packing, Documents), "rows that share nothing have a context each"
+    targets = _context_targets(batch, batch.packing)
     loss = cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")
     return Scores(*chosen, loss, int((targets >= 0).sum()))
 
 
 def _score_chosen(
-    logits: Tensor, batch: Batch, measure: Measure | None
+    logits_KV: Tensor, place_T: Tensor, batch: Batch, measure: Measure | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each chosen token: its log-probability, the entropy, and what `measure` says."""
-    target_T = batch.ids_N[batch.chosen_T]
+    """Of each chosen token: its log-probability, the entropy, and what `measure` says.
+
+    `place_T` is where in `logits_KV` the distribution is that each was sampled from.
+    """
     parts = []
     if batch.free_T.any():
         free = batch.free_T.nonzero()[:, 0]
-        distribution = logits[free].log_softmax(-1)
-        parts.append((free, *_look_up(distribution, target_T[free, None], measure)))
+        kept, row = place_T[free].unique(return_inverse=True)
+        distribution = logits_KV[kept].log_softmax(-1)
+        parts.append((free, *_look_up(distribution, row, batch.targets_T[free], measure)))
     if batch.admitted_TA is not None:
         bound = (~batch.free_T).nonzero()[:, 0]
         admitted = batch.admitted_TA[bound]
-        distribution = logits[bound].gather(1, admitted.clamp(min=0))
+        distribution = logits_KV[place_T[bound]].gather(1, admitted.clamp(min=0))
         distribution = distribution.masked_fill(admitted < 0, -torch.inf).log_softmax(-1)
-        column = (admitted == target_T[bound, None]).int().argmax(1, keepdim=True)
-        parts.append((bound, *_look_up(distribution, column, measure)))
+        column = (admitted == batch.targets_T[bound, None]).int().argmax(1)
+        row = torch.arange(len(bound), device=bound.device)
+        parts.append((bound, *_look_up(distribution, row, column, measure)))
     if not parts:
-        return (logits.new_zeros(0),) * 3
+        return (logits_KV.new_zeros(0),) * 3
     places, *found = (torch.cat(values) for values in zip(*parts, strict=True))
     logprobs_T, entropy_T, measured_T = (values[places.argsort()] for values in found)
     return logprobs_T, entropy_T, measured_T
 
 
 def _look_up(
-    distribution: Tensor, column: Tensor, measure: Measure | None
+    distribution: Tensor, row: Tensor, column: Tensor, measure: Measure | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The log-probability at `column`, the entropy, and what `measure` says."""
-    logprobs = distribution.gather(1, column)[:, 0]
+    """The log-probability at each `row` and `column`; of each row entropy and `measure`."""
+    logprobs = distribution[row, column]
     if measure is None:
-        entropy = shannon(distribution)
+        entropy = shannon(distribution)[row]
         return logprobs, entropy, entropy
-    return logprobs, shannon(distribution.detach()), measure(distribution)
+    return logprobs, shannon(distribution.detach())[row], measure(distribution)[row]
 
 
-def _context_targets(batch: Batch) -> Tensor:
+def _context_targets(batch: Batch, documents: Documents) -> Tensor:
     """The next token of each token; -100 at row ends and before chosen tokens."""
     targets = batch.ids_N.roll(-1)
-    ends = torch.tensor(batch.lengths).cumsum(0) - 1
+    ends = torch.tensor(documents.lengths).cumsum(0) - 1
     targets[ends] = -100
-    targets[batch.chosen_T - 1] = -100
+    targets[batch.before_T] = -100
     return targets
 
 
@@ -214,7 +221,7 @@ class Updater:
         if count == 0:  # nothing was earned anywhere: momentum alone must not move the weights
             return {**totals, "grad_norm": 0.0}
         sums: dict[str, float] = {}
-        for batch in pack(rows, self.config.token_budget):
+        for batch in pack(rows, self.config.token_budget, share=self.config.share):
             loss, statistics = objective(batch)
             (loss / count).backward()
             for name, value in statistics.items():

@@ -73,8 +73,7 @@ def term_of(
     """The term of a batch of rows, for a policy with these logits at the chosen tokens."""
     batch = pack_rows(rows)
     distribution_TV = logits_TV.log_softmax(-1)
-    chosen_T = batch.ids_N[batch.chosen_T]
-    logprobs_T = distribution_TV.gather(1, chosen_T[:, None])[:, 0]
+    logprobs_T = distribution_TV.gather(1, batch.targets_T[:, None])[:, 0]
     tokens = Tokens(
         logprobs_T,
         batch.old_logprobs_T,
