@@ -1,0 +1,106 @@
+// The curves of a training run as small multiples: what belongs together stands in one chart.
+
+import { choice, h } from "./dom.js";
+import { heatField } from "./bars.js";
+import { lineChart } from "./chart.js";
+import { words } from "./format.js";
+import { remember } from "./route.js";
+
+// Charts in reading order. `of` names curves; `under` takes every curve whose name begins so.
+const CHARTS = [
+  { title: "reward", of: ["reward"] },
+  { title: "parts of the reward", under: ["parts.", "rewards.", "terms."] },
+  { title: "gates open", under: ["gates."], rate: true },
+  { title: "entropy", of: ["entropy"] },
+  { title: "entropy by turn", heat: "entropy_by_turn." },
+  { title: "smoothed entropy", under: ["entropy_smoothing.", "smoothing."] },
+  { title: "turns", of: ["turns"] },
+  { title: "KL", of: ["reference_kl", "sampler_kl"] },
+  { title: "clip fraction", of: ["clip_fraction"], rate: true },
+  { title: "invalid actions and parse errors", of: ["invalid_actions", "parse_errors", "unparsed"] },
+  { title: "episodes that failed to run", of: ["failed_episodes", "faults"] },
+  { title: "staleness", of: ["staleness"] },
+  { title: "loss", of: ["loss"] },
+  { title: "gradient norm", of: ["grad_norm"] },
+  { title: "groups of equal outcome", of: ["uniform_groups"], rate: true },
+  { title: "steps that share a state", of: ["anchor_group_size"] },
+  { title: "seconds of an iteration", under: ["timing."] },
+  { title: "tokens a second", of: ["tokens_per_second", "sampled_tokens_per_second"] },
+];
+const LEFT_OUT = ["success", "seconds", "episodes", "iteration"];
+const MANY_LINES = 5;
+
+export function curvesSection(run, query, redraw) {
+  const curves = run.curves || [];
+  const phases = [...new Set(curves.map((curve) => curve.phase))];
+  if (!phases.length) return null;
+  const asked = query.get("curves");
+  const phase = phases.includes(asked) ? asked : phases.at(-1);
+  const held = new Map(curves.filter((curve) => curve.phase === phase && curve.x.length).map((curve) => [curve.name, curve]));
+  return h(
+    "section",
+    { class: "curves", "aria-label": "Training curves" },
+    h("div", { class: "section-head" },
+      h("h2", {}, "Training"),
+      phases.length > 1 && choice("Phase", phases.map((p) => [p, p === "rl" ? "RL" : words(p)]), phase, (value) => { remember({ curves: value }); redraw(); })),
+    h("div", { class: "curve-grid" }, successChart(run, held, phase), rest(held)),
+    h("p", { class: "faint note" }, "Faint: each iteration. Lines: running means; bands: 95 % of those means, from the scatter about them. Points with whiskers: evaluation sets."),
+  );
+}
+
+function successChart(run, held, phase) {
+  const curve = held.get("success");
+  const marks = (run.marks || []).filter((mark) => mark.phase === phase && mark.estimate);
+  if (!curve && !marks.length) return null;
+  const names = [...new Set(marks.map((mark) => mark.name))];
+  const series = curve ? [named(held, curve, "training")] : [];
+  const chart = lineChart({
+    title: "success", rate: true, height: 232, series,
+    marks: marks.map((mark) => ({ name: mark.name, x: mark.iteration, estimate: mark.estimate, shape: names.indexOf(mark.name) % 4 })),
+  });
+  chart.classList.add("chart-large");
+  if (names.length) {
+    chart.append(h("ul", { class: "legend" }, names.map((name, i) => h("li", {}, h("i", { class: `shape shape-${i % 4}` }), name))));
+  }
+  return chart;
+}
+
+// A curve with its band, where one was recorded beside it.
+function named(held, curve, label) {
+  const low = held.get(`${curve.name}_low`)?.y;
+  const high = held.get(`${curve.name}_high`)?.y;
+  return { name: curve.name, label, x: curve.x, y: curve.y, ...(low && high ? { low, high } : {}) };
+}
+
+function rest(held) {
+  const used = new Set([...LEFT_OUT, ...[...held.keys()].filter((name) => /_(low|high)$/.test(name) && held.has(name.replace(/_(low|high)$/, "")))]);
+  const made = CHARTS.map((chart) => {
+    const names = [...held.keys()].filter((name) => belongs(chart, name) && !used.has(name));
+    names.forEach((name) => used.add(name));
+    return names.length ? small(chart, names, held) : null;
+  });
+  const left = [...held.keys()].filter((name) => !used.has(name) && varies(held.get(name)));
+  return [...made, ...left.map((name) => small({ title: words(name.replaceAll(".", ", ")) }, [name], held))];
+}
+
+const belongs = (chart, name) =>
+  chart.of?.includes(name) || chart.under?.some((start) => name.startsWith(start)) || (chart.heat && name.startsWith(chart.heat));
+
+const varies = (curve) => curve.y.some((value) => Number.isFinite(value) && value !== curve.y[0]);
+
+function small(chart, names, held) {
+  if (chart.heat) return heat(chart, names, held);
+  const telling = names.filter((name) => varies(held.get(name)));
+  const shown = (telling.length ? telling : names.slice(0, 1)).slice(0, MANY_LINES);
+  const label = (name) => words(name.split(".").at(-1)).replace("reference kl", "reference").replace("sampler kl", "sampler").replace(" per second", "");
+  const title = shown.length === 1 && chart.of?.length > 1 ? words(shown[0]) : chart.title;
+  return lineChart({ title, rate: chart.rate, series: shown.map((name) => named(held, held.get(name), label(name))) });
+}
+
+function heat(chart, names, held) {
+  const rows = names
+    .map((name) => ({ label: Number(name.slice(chart.heat.length)) + 1, ...held.get(name) }))
+    .filter((row) => Number.isFinite(row.label))
+    .sort((a, b) => a.label - b.label);
+  return rows.length ? heatField(chart.title, "", rows) : null;
+}

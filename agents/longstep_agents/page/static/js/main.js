@@ -1,0 +1,118 @@
+// Which view is shown: read the address, draw, and draw again when there is news.
+
+import { fold, h, link, prose } from "./dom.js";
+import { episodeView } from "./episode.js";
+import { isServed, load } from "./data.js";
+import { shorten } from "./format.js";
+import { keepPlace } from "./keep.js";
+import { leaderboard } from "./leaderboard.js";
+import { address, episodeLink, parse, runLink } from "./route.js";
+import { listen } from "./keys.js";
+import { runView } from "./run.js";
+
+const POLL_SECONDS = 3;
+let index = null;
+let keys = {};
+let drawing = 0;
+
+const findRun = (id) => index.runs.find((run) => run.id === id);
+
+// What an address leads to: the view's name, how it is drawn, and the way there.
+function choose({ path, query }) {
+  const [kind, id, what, n] = path;
+  const run = findRun(id);
+  const home = [["#/", index.title || "longstep"]];
+  if (kind === "run" && run) {
+    const here = [...home, [runLink(run), run.name]];
+    if (what === "episode") {
+      const step = path[4] === "step" ? Number(path[5]) : null;
+      return { name: "episode", draw: episodeView, trail: [...here, [episodeLink(run, Number(n)), `episode ${n}`]], context: { run, n: Number(n), step, query } };
+    }
+    return { name: "run", draw: runView, trail: here, context: { run, query } };
+  }
+  if (!kind) return { name: "leaderboard", draw: leaderboard, trail: home, context: { query } };
+  return { name: "missing", draw: missing, trail: home, context: { path } };
+}
+
+function missing({ path }) {
+  return h("div", { class: "page" }, h("h1", {}, "Nothing here"), h("p", {}, `There is no ${path.join(" / ")} in this page.`), link("#/", "All runs"));
+}
+
+async function draw({ moved = false } = {}) {
+  const mine = (drawing += 1);
+  const place = parse(location.hash);
+  const view = choose(place);
+  const stage = document.getElementById("view");
+  keys = {};
+  let made;
+  try {
+    made = await view.draw({ ...view.context, index, redraw: () => draw(), bind: (more) => { keys = { ...keys, ...more }; } });
+  } catch (error) {
+    made = failed(error);
+  }
+  if (mine !== drawing) return;
+  const restore = moved ? () => window.scrollTo(0, 0) : keepPlace(stage);
+  stage.replaceChildren(made);
+  stage.dataset.view = view.name;
+  crumbs(view.trail);
+  restore();
+  made.dispatchEvent(new CustomEvent("shown", { detail: { moved } }));
+  document.body.dataset.ready = location.hash || "#/";
+}
+
+// A row may lack what a view expects: say so there, and keep the rest of the page alive.
+function failed(error) {
+  console.warn(error);
+  return h("div", { class: "page", "data-error": "1" },
+    h("h1", {}, "This could not be shown"),
+    prose(error?.message || String(error)),
+    fold("stack", "Details", () => prose(error?.stack || "")));
+}
+
+function crumbs(trail) {
+  const nav = document.getElementById("crumbs");
+  nav.replaceChildren(
+    h("ol", {}, trail.map(([href, title], i) => {
+      const last = i === trail.length - 1 && i > 0;
+      return h("li", {}, last ? h("span", { "aria-current": "page" }, shorten(title, 40)) : h("a", { href, class: i ? null : "brand" }, shorten(title, 40)));
+    })));
+  document.title = [...trail].reverse().map(([, title]) => title).join(" · ");
+}
+
+const signature = (found) => JSON.stringify([found.live, found.runs.map((run) => [run.id, run.ended, run.seconds, run.episodes?.count, run.parts?.length, run.marks?.length, run.curves?.[0]?.x.length])]);
+
+async function watch() {
+  const sign = document.getElementById("live");
+  sign.hidden = !index.live;
+  sign.textContent = index.live ? "live" : "";
+  if (!index.live || !isServed()) return;
+  await new Promise((wake) => setTimeout(wake, POLL_SECONDS * 1000));
+  try {
+    const found = await load("index");
+    const news = signature(found) !== signature(index);
+    index = found;
+    sign.classList.remove("lost");
+    // An episode that has ended does not change: what is read there is left alone.
+    if (news && choose(parse(location.hash)).name !== "episode") await draw();
+  } catch {
+    sign.classList.add("lost");
+    sign.textContent = "connection lost, trying again";
+  }
+  watch();
+}
+
+async function start() {
+  const stage = document.getElementById("view");
+  try {
+    index = await load("index");
+  } catch (error) {
+    stage.replaceChildren(failed(error));
+    return;
+  }
+  listen(() => keys);
+  window.addEventListener("hashchange", () => draw({ moved: true }));
+  await draw({ moved: true });
+  watch();
+}
+
+start();

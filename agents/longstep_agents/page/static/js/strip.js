@@ -1,0 +1,54 @@
+// An episode as a strip: a cell a step, coloured by its credit, with its reward above the line.
+
+import { h } from "./dom.js";
+import { creditLook, mostOf } from "./colour.js";
+import { isNumber, number, signed } from "./format.js";
+
+export const creditsOf = (row) => (row?.steps || []).map((step) => step.credit);
+
+export const isGate = (name) => /^gates?[._:]/.test(name);
+
+function told(step, k, last) {
+  const said = [`step ${k}`, step.action && `“${String(step.action).slice(0, 80)}”`];
+  if (isNumber(step.credit)) said.push(`credit ${signed(step.credit)}`);
+  if (step.reward) said.push(`reward ${signed(step.reward)}`);
+  if (step.action_valid === false) said.push("not valid");
+  if (step.fault) said.push(`fault: ${step.fault}`);
+  for (const [name, open] of gatesOf(step)) said.push(`${name} ${open ? "open" : "closed"}`);
+  if (last) said.push("last");
+  return said.filter(Boolean).join(", ");
+}
+
+export const gatesOf = (step) => Object.entries(step.parts || {}).filter(([name]) => isGate(name));
+
+// The strip; `pick(step)` is called with the step that was chosen.
+export function creditStrip(row, current, pick) {
+  const steps = row.steps || [];
+  const most = mostOf(creditsOf(row));
+  const largest = mostOf(steps.map((step) => step.reward));
+  const cells = steps.map((step, k) => cell(step, k, { most, largest, current, pick, last: k === steps.length - 1 }));
+  return h(
+    "nav",
+    { class: "strip-box", "aria-label": "Steps, coloured by credit" },
+    h("div", { class: `strip${steps.length > 60 ? " dense" : ""}` }, cells),
+    most > 0
+      ? h("div", { class: "strip-legend", "aria-hidden": "true" }, h("span", {}, `−${number(most)}`), h("i", { class: "ramp" }), h("span", {}, `+${number(most)}`), h("span", { class: "faint" }, "credit of a step"))
+      : h("div", { class: "strip-legend faint" }, "No credit is kept for this episode."),
+  );
+}
+
+function cell(step, k, { most, largest, current, pick, last }) {
+  const look = creditLook(step.credit, most);
+  const reward = step.reward || 0;
+  const size = largest > 0 ? Math.abs(reward) / largest : 0;
+  return h(
+    "button",
+    {
+      type: "button", class: `cell ${look.class}`, "--part": look["--part"], "data-cell": k, title: told(step, k, last), "aria-label": told(step, k, last),
+      "aria-current": k === current ? "step" : null, tabindex: k === (current ?? 0) ? 0 : -1, onclick: () => pick(k),
+    },
+    size > 0 && h("span", { class: `tick ${reward < 0 ? "down" : "up"}`, "--part": size.toFixed(3) }),
+    (step.action_valid === false || step.fault) && h("span", { class: "wrong" }, "×"),
+    gatesOf(step).map(([, open]) => h("span", { class: `gate ${open ? "open" : "shut"}` })),
+  );
+}
