@@ -15,6 +15,7 @@ from longstep_envs.types import DataError
 
 _DEPTH = 2
 _MOST_COMPARED = 10
+_SHARD = re.compile(r"(.+)-([0-9]{1,9})")
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -70,11 +71,11 @@ class Library:
 
     def shard(self, name: str) -> list[dict[str, Any]] | None:
         """Episodes, if there is such a shard."""
-        key, _, number = name.rpartition("-")
-        if key not in self.runs or not number.isdecimal():
+        found = _SHARD.fullmatch(name)
+        if found is None or found[1] not in self.runs:
             return None
-        start = int(number) * SHARD_EPISODES
-        return read_shard(self.runs[key].places()[start : start + SHARD_EPISODES]) or None
+        start = int(found[2]) * SHARD_EPISODES
+        return read_shard(self.runs[found[1]].places()[start : start + SHARD_EPISODES]) or None
 
     def _found(self) -> Iterator[tuple[str, Path]]:
         """Folders of runs, and what to call them: as short as tells them apart."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Reader = Callable[[Any], Any]
+_LARGEST = 1e100
+"""Of numbers that can be squared and summed."""
 
 
 def number(value: object) -> float | None:
-    """A finite number."""
+    """A finite number, of a size that can be reckoned with."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     try:
         found = float(value)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) < _LARGEST else None
 
 
 def real(value: object) -> float:
