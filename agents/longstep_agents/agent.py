@@ -38,7 +38,8 @@ class Act:
     """Set where the action does not go to the environment."""
     reasoning: str = ""
     unsayable: int = 0
-    """Both as in `Step`."""
+    shown: str = ""
+    """All three as in `Step`."""
 
 
 class Agent(Protocol):

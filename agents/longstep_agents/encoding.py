@@ -1,8 +1,9 @@
-"""Text to tokens such that no text can ever spell a control token."""
+"""Text to tokens such that no text can ever spell a control token, and tokens to text."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
@@ -10,6 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from longstep_envs.types import LongstepError
 
 _MARKUP = re.compile(r"[<\[{|].*[>\]}|]", re.DOTALL)
+_CUT = "\ufffd"
+"""What stands for a character of which bytes are missing."""
 _SHORT = 512
 """Longer texts are rarely seen again, and would fill the memory."""
 
@@ -72,3 +75,34 @@ class TextEncoder:
                 "way to say it nor a token for what is unknown"
             )
         return int(self._plain)
+
+
+class TextDecoder:
+    """Tells what tokens say, control tokens included."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._short = lru_cache(maxsize=65536)(self._pieces)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Their text."""
+        # Cleaned up, it would be another text than was fed or sampled.
+        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """What each adds to the text of those before it.
+
+        Tokens that are parts of one character add nothing but the last of them, which adds it.
+        """
+        return list(self._short(tuple(ids)) if len(ids) <= _SHORT else self._pieces(ids))
+
+    def _pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
+        pieces: list[str] = []
+        begin = told = 0  # a token's text can depend on the one before it: a space, say
+        for end in range(1, len(ids) + 1):
+            before, after = self.decode(ids[begin:told]), self.decode(ids[begin:end])
+            whole = not after.endswith(_CUT) or end == len(ids)
+            pieces.append(after[len(before) :] if whole else "")
+            if whole:
+                begin, told = told, end
+        return tuple(pieces)

@@ -370,4 +370,5 @@ def _act(reply: Reply, action: str, *, valid: bool = True, aside: Aside | None =
         reply.begins_row,
         aside,
         cap(reply.reasoning, _REASONING_CHARS),
+        shown=reply.shown,
     )

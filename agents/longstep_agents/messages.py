@@ -65,6 +65,8 @@ class Reply:
     begins_row: bool = False
     """Whether the prompt does not extend what the row so far holds."""
     completion: Completion = field(default_factory=Completion)
+    shown: str = ""
+    """As in `Step`."""
 
 
 class Conversation(Protocol):

@@ -142,10 +142,10 @@ async def collect(
 
     def tell(report: EpisodeReport[Trajectory]) -> None:
         request = requests[report.index]
-        on_end(request, _reported(request, report))
+        on_end(request, _reported(pool, request, report))
 
     reports = await pool.run(requests, play, concurrency=concurrency, on_report=tell)
-    return [_reported(*pair) for pair in zip(requests, reports, strict=True)]
+    return [_reported(pool, *pair) for pair in zip(requests, reports, strict=True)]
 
 
 async def collect_groups(
@@ -182,6 +182,7 @@ def _acted_step(observation: str, info: Info, act: Act, reward: float, after: In
         admissible=tuple(info.get("admissible_commands", ())),
         reasoning=act.reasoning,
         unsayable=act.unsayable,
+        shown=act.shown,
     )
 
 
@@ -199,6 +200,7 @@ def _aside_step(act: Act, aside: Aside) -> Step:
         fault=aside.fault,
         reasoning=act.reasoning,
         unsayable=act.unsayable,
+        shown=act.shown,
     )
 
 
@@ -211,19 +213,19 @@ def _limit_reached(limits: Limits, turns: int, tokens: int) -> StopReason | None
     return None
 
 
-def _reported(request: EpisodeRequest, report: EpisodeReport[Trajectory]) -> Trajectory:
+def _reported(
+    pool: EnvPool, request: EpisodeRequest, report: EpisodeReport[Trajectory]
+) -> Trajectory:
     """The played trajectory, or an empty one that carries the fault and no reward."""
-    if report.result is not None:
-        return replace(report.result, attempts=report.attempts)
-    return unplayed(request, report)
+    played = report.result if report.result is not None else unplayed(request, report)
+    return replace(played, env_id=pool.env_id, attempts=report.attempts)
 
 
 def unplayed(request: EpisodeRequest, report: EpisodeReport[Any]) -> Trajectory:
     """What is reported of an episode that brought no result: its fault, and no reward."""
     error = report.error
     cause = f"{error['type']}: {error['message']}" if error is not None else "no result"
-    empty = failed(request, Outcome(report.fault or Outcome.INFRA_ERROR), cause)
-    return replace(empty, attempts=report.attempts)
+    return failed(request, Outcome(report.fault or Outcome.INFRA_ERROR), cause)
 
 
 def failed(request: EpisodeRequest, outcome: Outcome, cause: str | Exception) -> Trajectory:

@@ -6,13 +6,22 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from longstep_agents.types import Step, Trajectory
+from longstep_agents.types import Completion, Step, Trajectory
+
+if TYPE_CHECKING:  # it brings transformers
+    from longstep_agents.encoding import TextDecoder
+
+StepCredit = float | Sequence[float]
+"""What a step earned: one number for all of its tokens, or one for each."""
 
 
 class TokenColumns(TypedDict):
-    """The tokens of one reply, by columns; log-probabilities and entropies in nats."""
+    """The tokens of one reply, by columns; log-probabilities and entropies in nats.
+
+    Numbers are rounded to five digits, here and in `StepRow.credit`, `logprob` and `parts`.
+    """
 
     text: list[str]
     logprob: list[float]
@@ -21,6 +30,7 @@ class TokenColumns(TypedDict):
     chosen: list[int]
     """1 where the policy had a choice, and so is trained; 0 where the constraint left none."""
     credit: NotRequired[list[float]]
+    """Where the tokens of the step did not all earn the same."""
 
 
 class StepRow(TypedDict):
@@ -65,38 +75,89 @@ class EpisodeRow(TypedDict):
     final_observation: str
 
 
-def trace_row(trajectory: Trajectory, credit_S: Sequence[float] | None = None) -> dict[str, Any]:
-    """What is kept of an episode for people to read, with the credit of each step, if any."""
+def trace_row(
+    trajectory: Trajectory,
+    credit_S: Sequence[StepCredit] | None = None,
+    decoder: TextDecoder | None = None,
+    *,
+    tokens: bool = False,
+) -> dict[str, Any]:
+    """What is kept of an episode for people to read.
+
+    Args:
+        trajectory: The episode.
+        credit_S: What each step earned, if credit was assigned.
+        decoder: Reads the tokens of the policy, if there is one whose tokens are known.
+        tokens: Keep the replies token by token.
+    """
+    credit: Sequence[StepCredit | None] = credit_S or [None] * len(trajectory.steps)
     return {
+        **({"env_id": trajectory.env_id} if trajectory.env_id else {}),
         "task_id": trajectory.task_id,
         "task_type": trajectory.task_type,
+        "seed": trajectory.seed,
         "success": trajectory.success,
         "score": trajectory.score,
         "outcome": trajectory.outcome,
         "stop_reason": trajectory.stop_reason,
+        "error": trajectory.error,
+        "seconds": round(trajectory.seconds, 3),
         "steps": [
-            _step(step, None if credit_S is None else credit_S[s])
-            for s, step in enumerate(trajectory.steps)
+            _step(step, earned, decoder, tokens=tokens)
+            for step, earned in zip(trajectory.steps, credit, strict=True)
         ],
         "final_observation": trajectory.final_observation,
     }
 
 
-def _step(step: Step, credit: float | None) -> dict[str, Any]:
+def _step(
+    step: Step, earned: StepCredit | None, decoder: TextDecoder | None, *, tokens: bool
+) -> dict[str, Any]:
+    completion = step.completion
+    shown = decoder.decode(step.bridge_ids) if decoder and step.bridge_ids else step.shown
+    told = {
+        "parts": {name: _rounded(value) for name, value in step.reward_parts.items()},
+        "shown": shown,
+        "begins": bool(shown) and step.begins_row,
+        "text": completion.text if completion.text != step.action else "",
+        "tokens": _columns(completion, earned, decoder) if decoder and tokens else {},
+        "target": step.target if step.target != "environment" else "",
+        "fault": step.fault,
+        "reasoning": step.reasoning,
+        "unsayable": step.unsayable,
+    }
     return {
         "observation": step.observation,
         "action": step.action,
         "reward": step.reward,
-        "credit": credit,
+        "credit": None if earned is None else _rounded(_mean(earned)),
         "state_key": step.state_key,
         "action_valid": step.action_valid,
-        "logprob": sum(step.completion.logprobs),
-        **({"text": step.completion.text} if step.completion.text not in ("", step.action) else {}),
-        **({"target": step.target} if step.target != "environment" else {}),
-        **({"fault": step.fault} if step.fault else {}),
-        **({"reasoning": step.reasoning} if step.reasoning else {}),
-        **({"unsayable": step.unsayable} if step.unsayable else {}),
+        "logprob": _rounded(sum(completion.logprobs)),
+        **{name: value for name, value in told.items() if value},
     }
+
+
+def _columns(
+    completion: Completion, earned: StepCredit | None, decoder: TextDecoder
+) -> dict[str, Any]:
+    chosen = set(completion.choices)
+    told = {
+        "text": decoder.pieces(completion.ids),
+        "logprob": [_rounded(value) for value in completion.logprobs],
+        "entropy": [_rounded(value) for value in completion.entropies],
+        "chosen": [int(j in chosen) for j in range(len(completion.ids))],
+        "credit": [_rounded(v) for v in earned] if isinstance(earned, Sequence) else [],
+    }
+    return {name: column for name, column in told.items() if column}
+
+
+def _mean(earned: StepCredit) -> float:
+    return sum(earned) / max(1, len(earned)) if isinstance(earned, Sequence) else earned
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}") + 0.0  # which makes -0.0 a plain zero
 
 
 def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -76,7 +76,8 @@ class Step:
     bridge_ids: tuple[int, ...] = ()
     """Tokens put before this step's completion and after the one before it."""
     begins_row: bool = False
-    """Whether `bridge_ids` are a whole prompt, which does not extend the tokens before it."""
+    """Whether `bridge_ids`, or `shown`, are a whole prompt, which does not extend what was before
+    it."""
     completion: Completion = field(default_factory=Completion)
     action_valid: bool = True
     reward_parts: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +92,9 @@ class Step:
     reasoning: str = ""
     """What an endpoint told of the policy's thinking, apart from the text; long ones lack the
     middle."""
+    shown: str = ""
+    """What the policy was given, where an endpoint keeps its tokens to itself; else `bridge_ids`
+    tells it."""
     unsayable: int = 0
     """Listed commands that could not be chosen under the constraint, since the policy, which does
     not know their words, writes a later one in the same tokens."""

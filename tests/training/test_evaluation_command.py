@@ -77,11 +77,15 @@ def test_a_policys_folder_is_evaluated_and_known_by_its_weights(
         policy, out = tmp_path / f"policy{seed}", tmp_path / f"run{seed}"
         save_policy(build_model(tokenizer, shape, seed=seed), tokenizer, policy)
         limits = ("--tasks", "2", "--set", "settings.turns=2", "--set", "agent.max_tokens=4")
-        done = longstep("eval", TREASURE, "--model", policy, *limits, "--out", out)
+        kept = ("--set", f"running.tokens={'true' if seed else 'false'}")
+        done = longstep("eval", TREASURE, "--model", policy, *limits, *kept, "--out", out)
         assert done.exception is None, done.output
         headers.append(json.loads((out / "evaluation.json").read_text()))
         rows = [json.loads(line) for line in (out / "episodes" / "eval.jsonl").open()]
         assert all(0 < row["tokens"]["sampled"] <= 8 for row in rows)
+        assert {row["env_id"] for row in rows} == {TREASURE}
+        steps = [step for row in rows for step in row["steps"]]
+        assert all(step["shown"] and ("tokens" in step) == bool(seed) for step in steps)
     first, second = (header["asked"]["contestant"] for header in headers)
     assert first["template"] == second["template"]
     assert first["weights"] != second["weights"]

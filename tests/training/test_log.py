@@ -23,7 +23,7 @@ def write_some(folder: Path) -> RunLog:
     for phase, iterations in (("imitation", (1, 2)), ("rl", (1, 2, 3))):
         for iteration in iterations:
             log.metrics({"phase": phase, "iteration": iteration})
-            log.episodes(phase, iteration, [GROUP])
+            log.episodes({"phase": phase, "iteration": iteration}, [GROUP])
         log.metrics({"phase": "eval", "after": phase, "iteration": iterations[-1]})
     return log
 
@@ -77,11 +77,11 @@ def test_rewinding_drops_what_came_after_a_place(
 
 def test_an_episode_is_written_whole_on_one_line(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
-    log.episodes("rl", 1, [GROUP], [[[0.25]]])
+    log.episodes({"phase": "rl", "iteration": 1, "part": "x"}, [GROUP], [[[(0.5, 0.0)]]])
     (line,) = (tmp_path / "episodes" / "rl.jsonl").read_text().splitlines()
     row = json.loads(line)
     assert row["final_observation"] == GROUP.trajectories[0].final_observation
-    assert (row["task_id"], row["success"], row["outcome"]) == ("train/1", True, "ok")
+    assert (row["task_id"], row["part"], row["outcome"]) == ("train/1", "x", "ok")
     (step,) = row["steps"]
     assert (step["credit"], step["logprob"], step["action"]) == (0.25, -1.5, "look")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,7 +89,11 @@ def weights(run: Path) -> dict[str, bytes]:
 
 
 def episodes(run: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted((run / "episodes").iterdir())}
+    """What was written of episodes, without what a clock says."""
+    return {
+        path.name: re.sub(r'"seconds": [0-9.]+', "", path.read_text())
+        for path in sorted((run / "episodes").iterdir())
+    }
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -132,6 +137,25 @@ def test_every_iteration_and_evaluation_is_measured_once(whole: Path) -> None:
             assert row["episodes"] == 16
             assert row["failed_episodes"] == 0
             assert abs(row["sampler_kl"]) < 0.1
+
+
+def test_the_first_group_of_each_iteration_is_written_out_token_by_token(whole: Path) -> None:
+    written = (whole / "episodes" / "rl.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in written]
+    assert {row["group"] for row in rows} == {0}
+    for row in rows:
+        assert (row["env_id"], type(row["seed"])) == ("longstep/Treasure-v0", int)
+        assert row["steps"][0]["begins"]
+        for step in row["steps"]:
+            tokens = step["tokens"]
+            assert step["shown"]
+            assert "environment" in step["parts"]
+            assert "".join(tokens["text"]).startswith(step.get("text", step["action"]))
+            assert sum(tokens["logprob"]) == pytest.approx(step["logprob"], rel=1e-3, abs=1e-4)
+            assert len(tokens["entropy"]) == len(tokens["chosen"]) == len(tokens["text"])
+            assert all(h >= 0 for h in tokens["entropy"])
+    evaluated = (whole / "episodes" / "eval.jsonl").read_text().splitlines()
+    assert {json.loads(line)["part"] for line in evaluated} == {"valid"}
 
 
 def test_what_methods_remember_makes_a_difference_after_the_checkpoint_of_the_kill(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
 
 from longstep_agents.conversation import TokenConversation
+from longstep_agents.encoding import TextDecoder
 from longstep_agents.evaluation.contestants import (
     BUILT_IN,
     Contestant,
@@ -147,6 +148,7 @@ class PolicyVoices:
         self._folder, self._engine = folder, config.engine
         self._template = text_hash(str(tokenizer.chat_template))
         self._renderer = Renderer(tokenizer, config.agent.template)
+        self.decoder = TextDecoder(tokenizer)
         self._sampler = make_sampler(config.engine, model, folder, config.running.concurrency)
 
     def speak(self, seed: int) -> TokenConversation:

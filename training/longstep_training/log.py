@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from longstep_agents.trace import append_rows, read_rows, trace_row
 from longstep_agents.types import Group
+
+if TYPE_CHECKING:  # they bring torch and transformers
+    from longstep_agents.encoding import TextDecoder
+    from longstep_training.credit import Credit
 
 PHASES = ("imitation", "rl")
 _PLAIN_SECONDS = 10.0
@@ -20,7 +24,9 @@ _PLAIN_SECONDS = 10.0
 class RunLog:
     """Appends to a run directory. Every line is on disk before the next is written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, decoder: TextDecoder | None = None) -> None:
+        """Begin, or go on with, a folder; `decoder` reads the policy's tokens."""
+        self._decoder = decoder
         self._metrics = folder / "metrics.jsonl"
         self._episodes = folder / "episodes"
         self._episodes.mkdir(parents=True, exist_ok=True)
@@ -42,24 +48,20 @@ class RunLog:
         append_rows(self._metrics, [row])
 
     def episodes(
-        self,
-        phase: str,
-        iteration: int,
-        groups: Sequence[Group],
-        credit_PGS: Sequence[Sequence[Sequence[float]]] | None = None,
-        after: str | None = None,
+        self, place: Mapping[str, Any], groups: Sequence[Group], credit_PGS: Credit | None = None
     ) -> None:
-        """Append the groups' trajectories, with the credit of each step where there is any.
+        """Append the groups' trajectories token by token, with what each step earned, if anything.
 
-        `after` names the training phase that an evaluation followed.
+        `place` tells `phase` and `iteration`; of an evaluation also the training phase that it came
+        `after`, and the set that was played as `part`.
         """
-        place = {"phase": phase, "iteration": iteration, **({"after": after} if after else {})}
         lines = []
         for g, group in enumerate(groups):
             for i, trajectory in enumerate(group.trajectories):
-                credit_S = credit_PGS[g][i] if credit_PGS is not None else None
-                lines.append({**place, "group": g, **trace_row(trajectory, credit_S)})
-        append_rows(self._episodes / f"{phase}.jsonl", lines)
+                credit_S = None if credit_PGS is None else credit_PGS[g][i]
+                told = trace_row(trajectory, credit_S, self._decoder, tokens=True)
+                lines.append({**place, "group": g, **told})
+        append_rows(self._episodes / f"{place['phase']}.jsonl", lines)
 
 
 class Display:

@@ -22,7 +22,6 @@ from longstep_training.batch import Row, build_row, build_rows
 from longstep_training.config import dump_toml
 from longstep_training.credit import CREDIT, Credit
 from longstep_training.credit.gae import GAEConfig
-from longstep_training.credit.statistics import mean_credit
 from longstep_training.critic import explained_variance, value_loss, value_rows
 from longstep_training.data import prepare
 from longstep_training.distributed import World, launch
@@ -125,12 +124,10 @@ def reinforce(run: Run) -> None:
         if run.critic is not None:
             run.notes["critic"] = criticise(run, run.critic, chosen, iteration)
             timer.lap("critic")
+        run.write_out(iteration, chosen, credit_PGS)
+        timer.lap("log")
         sums = improve(run, rows, iteration)
         timer.lap("update")
-        if run.world.leads:
-            shown = run.config.run.log_groups
-            earned_PGS = [mean_credit(credit_GS) for credit_GS in credit_PGS[:shown]]
-            run.log.episodes("rl", iteration, chosen[:shown], earned_PGS)
         run.notes["sampling"] = run.sampling.metrics()
         run.notes["gates"] = opened(run, groups)
         if config.strategy is not None:

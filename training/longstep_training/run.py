@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
+from longstep_agents.encoding import TextDecoder
 from longstep_agents.types import Group, Trajectory
 from longstep_training.batch import Row
 from longstep_training.checkpoint import (
@@ -25,6 +26,7 @@ from longstep_training.checkpoint import (
     restore,
     save_checkpoint,
 )
+from longstep_training.credit import Credit
 from longstep_training.critic import new_critic
 from longstep_training.distributed import World
 from longstep_training.entropy import ENTROPY
@@ -56,10 +58,10 @@ class Run:
     def __init__(self, world: World, config: TrainConfig, folder: Path, *, resume: bool) -> None:
         torch.set_num_threads(config.run.threads)
         self.world, self.config, self.folder = world, config, folder
-        self.log = RunLog(folder)
         self.display = Display(shown=world.leads)
         self.model = load_model(folder / "policy")
         self.tokenizer = load_tokenizer(folder / "policy", self.model)
+        self.log = RunLog(folder, TextDecoder(self.tokenizer))
         self.player = Player(world, config, self.model, self.tokenizer, folder / "policy")
         self.player.check()
         self.sampling = Sampling(config.rl.sampling, world)
@@ -90,6 +92,16 @@ class Run:
             self.critic.model if self.critic else None,
             temperature=self.config.agent.temperature,
             token_budget=config.optimizer.token_budget,
+        )
+
+    @cached_property
+    def _narrator(self) -> Recorder:
+        """Records what the log tells of every token, as far as no method has it recorded."""
+        return Recorder(
+            frozenset(("entropies",)) - self.config.rl.needs,
+            self.model,
+            temperature=self.config.agent.temperature,
+            token_budget=self.config.rl.optimizer.token_budget,
         )
 
     def rng(self, *place: object) -> random.Random:
@@ -167,6 +179,13 @@ class Run:
         if iteration % self.config.run.checkpoint_every == 0 or iteration == total:
             self.save()
 
+    def write_out(self, iteration: int, groups: Sequence[Group], credit_PGS: Credit) -> None:
+        """Log every episode of the first groups, while the weights are those that played them."""
+        if self.world.leads:
+            shown = self.config.run.log_groups
+            told = self._narrator.record(groups[:shown])
+            self.log.episodes({"phase": "rl", "iteration": iteration}, told, credit_PGS[:shown])
+
     def save(self) -> None:
         """Write a checkpoint of the present place."""
         if self.world.leads:
@@ -186,10 +205,13 @@ class Run:
                 continue
             started = time.perf_counter()
             played = self.player.evaluate(evaluation)
-            row = {
+            place = {
                 "phase": "eval",
                 "after": self.done.phase,
                 "iteration": self.done.iteration,
+            }
+            row = {
+                **place,
                 "seconds": self.seconds,
                 "stage": stage,
                 **evaluation_row(evaluation, self.config.agent, played),
@@ -201,7 +223,7 @@ class Run:
             )
             if self.world.leads:
                 shown = [Group((t,)) for t in _one_of_each_kind(played)]
-                self.log.episodes("eval", self.done.iteration, shown, after=self.done.phase)
+                self.log.episodes({**place, "part": evaluation.name}, shown)
                 self.log.metrics(row)  # last: with its row, an evaluation is done
 
     def close(self) -> None:

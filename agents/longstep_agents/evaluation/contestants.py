@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longstep_agents.agent import Act, Agent
 from longstep_agents.baselines import ExpertAgent, RandomAgent, ScriptedAgent
@@ -15,6 +15,9 @@ from longstep_agents.model import OverBudgetError
 from longstep_agents.models.endpoint import Prices, Usage
 from longstep_agents.rollout import AgentFactory, EpisodeRequest
 from longstep_envs.types import BadValueError, Info, StopReason, ToolSpec
+
+if TYPE_CHECKING:  # it brings transformers
+    from longstep_agents.encoding import TextDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class Contestant(Protocol):
     @property
     def expert(self) -> bool:
         """Whether it is given the environment's own plan."""
+        ...
+
+    @property
+    def decoder(self) -> TextDecoder | None:
+        """Reads its tokens; None where they are not known."""
         ...
 
     def about(self) -> dict[str, Any]:
@@ -76,6 +84,7 @@ class BuiltIn:
     make: AgentFactory
     expert: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    decoder = None
 
     def about(self) -> dict[str, Any]:
         """Its name and options."""
@@ -117,6 +126,11 @@ class Voices(Protocol):
         """What its tokens cost, where they do."""
         ...
 
+    @property
+    def decoder(self) -> TextDecoder | None:
+        """As of a contestant."""
+        ...
+
     def speak(self, seed: int) -> Conversation:
         """Begin the conversation of an episode."""
         ...
@@ -139,6 +153,7 @@ class LanguageModel:
         self.name = name
         self._voices, self._config = voices, config
         self.begin, self.end = voices.begin, voices.end
+        self.decoder = voices.decoder
 
     def about(self) -> dict[str, Any]:
         """The model, and how the agent acts."""

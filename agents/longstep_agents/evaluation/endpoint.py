@@ -19,6 +19,8 @@ class OpenAIEngineConfig(EndpointConfig):
 class EndpointVoices:
     """Speaks with a model behind an address."""
 
+    decoder = None
+
     def __init__(self, config: EndpointConfig) -> None:
         """Prepare; nothing is sent yet.
 

@@ -57,6 +57,8 @@ class Running(Config):
     """Worker processes of environments that need some; without it, one for each processor."""
     retries: NonNegativeInt = 2
     """How often an episode is played again that ended in a fault of the environment or machine."""
+    tokens: bool = False
+    """Keep replies token by token, with log-probabilities, where the model tells them."""
 
 
 Progress = Callable[[Row, int, int], object]
@@ -125,6 +127,7 @@ class Evaluation:
         env_id, kwargs = planned[0].task.env_id, dict(planned[0].task.env_kwargs)
         with closing(make(env_id, **kwargs)) as env:
             make_agent = self.contestant.agents(env.tools, self._budget())
+        decoder = self.contestant.decoder
         requests = {one.request(expert=self.contestant.expert): one for one in planned}
         playing: dict[EpisodeRequest, Budgeted] = {}
 
@@ -133,7 +136,9 @@ class Evaluation:
             return playing[request]
 
         def end(request: EpisodeRequest, trajectory: Trajectory) -> None:
-            keep(_row(requests[request], trajectory, playing.pop(request, None)))
+            told = trace_row(trajectory, decoder=decoder, tokens=self.running.tokens)
+            used = _used(trajectory, playing.pop(request, None))
+            keep(_place(requests[request]) | used | told)
 
         # Faults are not retried in the pool: each try is a row of its own.
         limits, workers = self._limits(part), self.running.workers
@@ -167,26 +172,24 @@ def _together(
         yield by_name[name], list(chosen)
 
 
-def _row(one: Planned, trajectory: Trajectory, agent: Budgeted | None) -> Row:
-    sampled = sum(len(step.completion.ids) for step in trajectory.steps)
-    told = sum(len(step.bridge_ids) for step in trajectory.steps)
-    row: Row = {
+def _place(one: Planned) -> Row:
+    return {
         "phase": "eval",
         "part": one.part,
         "attempt": one.attempt,
-        "seed": one.seed,
         "agent_seed": one.agent_seed,
-        "turns": len(trajectory.steps),
-        "seconds": round(trajectory.seconds, 3),
-        "tokens": {"prompt": told, "sampled": sampled},
-        "error": trajectory.error,
-        **trace_row(trajectory),
     }
+
+
+def _used(trajectory: Trajectory, agent: Budgeted | None) -> Row:
+    turns, steps = len(trajectory.steps), trajectory.steps
     if agent is None or not agent.usage.requests:
-        return row
+        fed = sum(len(step.bridge_ids) for step in steps)
+        sampled = sum(len(step.completion.ids) for step in steps)
+        return {"turns": turns, "tokens": {"prompt": fed, "sampled": sampled}}
     used = agent.usage
     return {
-        **row,
+        "turns": turns,
         "tokens": {"prompt": used.prompt_tokens, "sampled": used.completion_tokens},
         "waiting_seconds": round(used.waiting_seconds, 3),
         "cost": agent.cost,

@@ -178,6 +178,17 @@ def write_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return written
 
 
+def tell_messages(
+    messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = ()
+) -> str:
+    """Written messages, and the tools that are told beside them, as people read them."""
+    parts = ["[tools]", *(_compact(tool) for tool in tools)] if tools else []
+    for message in messages:
+        parts += [f"[{message['role']}]", message["content"]]
+        parts += [_compact(call["function"]) for call in message.get("tool_calls", ())]
+    return "\n".join(part for part in parts if part)
+
+
 def _message(message: Message) -> dict[str, Any]:
     written: dict[str, Any] = {"role": message.role, "content": _unicode(message.text)}
     if message.calls:
@@ -201,6 +212,10 @@ def _call(function: _Function, identity: str) -> ToolCall:
         arguments = None
     known = arguments if isinstance(arguments, Mapping) else {}
     return ToolCall(function.name, known, identity, raw=told)
+
+
+def _compact(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, ensure_ascii=False)
 
 
 def _unicode(text: str) -> str:

@@ -8,7 +8,12 @@ from typing import Any
 import openai
 
 from longstep_agents.messages import Ask, Message, Reply
-from longstep_agents.models.chat_wire import ChatAnswer, read_answer, write_messages
+from longstep_agents.models.chat_wire import (
+    ChatAnswer,
+    read_answer,
+    tell_messages,
+    write_messages,
+)
 from longstep_agents.models.endpoint import EndpointConfig, Usage
 from longstep_agents.models.endpoint_faults import EndpointError, EndpointFault
 from longstep_agents.models.endpoint_line import Endpoint
@@ -57,6 +62,7 @@ class ChatConversation:
         self._endpoint = endpoint
         self._seed = seed
         self._row: tuple[int, ...] = ()
+        self._asked: list[dict[str, Any]] = []
         self.usage = Usage()
 
     async def reply(self, messages: Sequence[Message], ask: Ask) -> Reply:
@@ -81,7 +87,7 @@ class ChatConversation:
             fields |= {"return_token_ids": True, "logprobs": True}
         answer, used = await self._endpoint.ask(fields)
         self.usage += used
-        return self._recorded(answer, turn)
+        return self._recorded(fields, answer, turn)
 
     @property
     def formats(self) -> frozenset[str]:
@@ -103,10 +109,12 @@ class ChatConversation:
     def close(self) -> None:
         """An endpoint holds nothing for an episode."""
 
-    def _recorded(self, answer: ChatAnswer, turn: int) -> Reply:
+    def _recorded(self, asked: Mapping[str, Any], answer: ChatAnswer, turn: int) -> Reply:
         completion = Completion(text=answer.text, stop=answer.stop)
         bridge: tuple[int, ...] = ()
-        begins = False
+        messages, known = asked["messages"], len(self._asked)
+        begins = not known or messages[:known] != self._asked
+        self._asked = messages
         if self._endpoint.config.token_ids:
             ids, logprobs = answer.tokens()
             completion = Completion(ids, logprobs, answer.text, answer.stop)
@@ -121,6 +129,10 @@ class ChatConversation:
             bridge_ids=bridge,
             begins_row=begins,
             completion=completion,
+            # The message after those known is the answer to them.
+            shown=tell_messages(messages, asked.get("tools", ()))
+            if begins
+            else tell_messages(messages[known + 1 :]),
         )
 
 

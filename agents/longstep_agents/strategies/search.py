@@ -107,7 +107,7 @@ async def _play_round(pool: EnvPool, hunts: Sequence[_Hunt], cast: Cast, concurr
 
     reports = await pool.run(granted, one, concurrency=concurrency) if granted else []
     for (hunt, branch, allowance), report in zip(granted, reports, strict=True):
-        hunt.take(_leaf(branch, report), allowance)
+        hunt.take(_leaf(pool, branch, report), allowance)
 
 
 class _Hunt:
@@ -196,9 +196,8 @@ def _turns(branch: Branch, limits: Limits) -> int | None:
     return min(branch.turns, left)
 
 
-def _leaf(branch: Branch, report: EpisodeReport[Leaf]) -> Leaf:
+def _leaf(pool: EnvPool, branch: Branch, report: EpisodeReport[Leaf]) -> Leaf:
     """The leaf that was played, or one that carries the fault and no reward."""
-    if report.result is not None:
-        leaf = report.result
-        return replace(leaf, trajectory=replace(leaf.trajectory, attempts=report.attempts))
-    return Leaf(branch, unplayed(branch.request, report))
+    leaf = report.result or Leaf(branch, unplayed(branch.request, report))
+    told = replace(leaf.trajectory, env_id=pool.env_id, attempts=report.attempts)
+    return replace(leaf, trajectory=told)

@@ -29,7 +29,7 @@ def test_messages_and_settings_arrive_as_the_protocol_says(bad: Any) -> None:
         leave_out=("seed",),
         request={"top_p": 0.9},
     )
-    assert reply == Reply("go north", completion=reply.completion)
+    assert (reply.text, reply.calls, reply.bridge_ids) == ("go north", None, ())
     (asked,) = server.asked
     assert asked["messages"][:2] == [
         {"role": "system", "content": "Play."},
@@ -48,6 +48,28 @@ def test_messages_and_settings_arrive_as_the_protocol_says(bad: Any) -> None:
     assert (asked["temperature"], asked["max_completion_tokens"], asked["top_p"]) == (0.5, 9, 0.9)
     assert "seed" not in asked
     assert "max_tokens" not in asked
+
+
+def test_what_is_new_to_an_endpoint_is_on_record(bad: Any) -> None:
+    told = {"content": "Hm.", "tool_calls": [{"id": "a", "function": {"name": "look"}}]}
+
+    async def play() -> list[Reply]:
+        async with bad.endpoint(bad.says(bad.message(message=told))) as server:
+            talk = ChatConversation(endpoint(server.url))
+            replies = [await talk.reply(HELLO, Ask(tools=(TOOL,)))]
+            said = Message("assistant", "Hm.", calls=replies[0].calls or ())
+            grown = [*HELLO, said, Message("tool", "A door.", call_id="a")]
+            replies.append(await talk.reply(grown, Ask()))
+            replies.append(await talk.reply([*HELLO, said], Ask()))
+            return replies
+
+    first, second, third = asyncio.run(play())
+    assert first.begins_row
+    assert first.shown.startswith('[tools]\n{"type": "function", "function": {"name": "look"')
+    assert first.shown.endswith("[system]\nPlay.\n[user]\nYou are in a hall.")
+    assert (second.begins_row, second.shown) == (False, "[tool]\nA door.")
+    assert third.begins_row
+    assert third.shown.endswith('[assistant]\nHm.\n{"name": "look", "arguments": "{}"}')
 
 
 def test_native_calls_are_told_apart_and_bad_arguments_stay_as_they_came(bad: Any) -> None:
