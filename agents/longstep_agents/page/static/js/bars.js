@@ -1,6 +1,6 @@
 // Small pictures of a few numbers: an interval, shares of a whole, a histogram, a field of heat.
 
-import { h, s } from "./dom.js";
+import { h, s, sized } from "./dom.js";
 import { count, percent, words } from "./format.js";
 import { scale, ticks } from "./scale.js";
 
@@ -19,8 +19,8 @@ export function intervalBar(estimate, { width = 104, ghosts = [], quiet = false 
   );
 }
 
-// Rows of name, interval and number, in the order given.
-export function estimateRows(title, estimates, form = percent) {
+// Rows of name, interval and number, in the order given; `before` are to be held against them.
+export function estimateRows(title, estimates, before) {
   const rows = Object.entries(estimates || {});
   if (!rows.length) return null;
   return h(
@@ -36,8 +36,8 @@ export function estimateRows(title, estimates, form = percent) {
           "tr",
           {},
           h("th", { scope: "row" }, words(name)),
-          h("td", {}, intervalBar(e, { width: 120 })),
-          h("td", { class: "n", title: `95 %: ${form(e.low)} – ${form(e.high)}` }, form(e.mean)),
+          h("td", {}, intervalBar(e, { width: 120, ghosts: before?.[name] ? [before[name].mean] : [] })),
+          h("td", { class: "n", title: `95 %: ${percent(e.low)} – ${percent(e.high)}` }, percent(e.mean)),
           h("td", { class: "n faint" }, count(e.episodes)),
         ),
       )),
@@ -64,31 +64,39 @@ export function sharesBar(title, counts, kinds = {}) {
 }
 
 // How many episodes took how many turns; what succeeded is filled.
-export function turnsHistogram(title, turns, success, width = 320) {
+export function turnsHistogram(title, turns, success) {
   if (!turns.length) return null;
   const most = turns.reduce((a, b) => Math.max(a, b), 1);
-  const step = Math.max(1, Math.ceil(most / 40));
+  const step = Math.max(1, Math.ceil(most / 50));
   const bins = Array.from({ length: Math.floor(most / step) + 1 }, () => [0, 0]);
   turns.forEach((t, i) => { bins[Math.floor(t / step)][success[i] ? 0 : 1] += 1; });
-  const height = 112;
-  const tallest = bins.reduce((a, [won, lost]) => Math.max(a, won + lost), 1);
-  const x = scale([0, bins.length * step], [0, width]);
-  const y = scale([0, tallest], [0, height - 24]);
-  const wide = Math.max(x(step) - 1, 1);
-  const bar = ([won, lost], k) => [
-    lost && s("rect", { x: x(k * step), y: height - 18 - y(won + lost), width: wide, height: y(lost), class: "missed" }),
-    won && s("rect", { x: x(k * step), y: height - 18 - y(won), width: wide, height: y(won), class: "solved" }),
-    s("title", {}, `${k * step}${step > 1 ? `–${(k + 1) * step - 1}` : ""} turns: ${won} solved, ${lost} not`),
-  ];
   return h(
     "section",
     { class: "shares" },
     h("h3", {}, title),
-    s("svg", { viewBox: `0 0 ${width} ${height}`, class: "histogram", role: "img", "aria-label": `${title}: most often ${most}` },
-      bins.map((bin, k) => s("g", {}, bar(bin, k))),
-      s("line", { x1: 0, x2: width, y1: height - 17.5, y2: height - 17.5, class: "base" }),
-      ticks(0, bins.length * step, 5).map((t) => s("text", { x: Math.min(x(t) + wide / 2, width - 8), y: height - 4, "text-anchor": "middle" }, String(t)))),
+    sized((width) => drawBins(bins, step, width, title), { class: "plot histogram" }),
     h("ul", { class: "legend" }, h("li", {}, h("i", { class: "solved" }), "solved"), h("li", {}, h("i", { class: "missed" }), "not solved")),
+  );
+}
+
+function drawBins(bins, step, width, title) {
+  const [height, foot] = [132, 20];
+  const tallest = bins.reduce((most, [won, lost]) => Math.max(most, won + lost), 1);
+  const x = scale([0, bins.length * step], [0, width]);
+  const y = scale([0, tallest], [0, height - foot - 14]);
+  const wide = Math.max(x(step) - Math.min(2, x(step) * 0.2), 1);
+  const top = (n) => height - foot - y(n);
+  const label = (k) => `${k * step}${step > 1 ? `–${(k + 1) * step - 1}` : ""}`;
+  return s(
+    "svg",
+    { width, height, role: "img", "aria-label": title },
+    bins.map(([won, lost], k) => s("g", {},
+      lost > 0 && s("rect", { x: x(k * step), y: top(won + lost), width: wide, height: y(lost), class: "missed" }),
+      won > 0 && s("rect", { x: x(k * step), y: top(won), width: wide, height: y(won), class: "solved" }),
+      won + lost === tallest && s("text", { x: x(k * step) + wide / 2, y: top(tallest) - 4, "text-anchor": "middle" }, count(tallest)),
+      s("title", {}, `${label(k)} turns: ${won} solved, ${lost} not`))),
+    s("line", { x1: 0, x2: width, y1: height - foot + 0.5, y2: height - foot + 0.5, class: "base" }),
+    ticks(0, bins.length * step - step, 5).map((t) => s("text", { x: x(t) + wide / 2, y: height - 5, "text-anchor": "middle" }, String(t))),
   );
 }
 

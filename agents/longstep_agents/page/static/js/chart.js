@@ -1,6 +1,6 @@
 // Lines over iterations, with bands, points with intervals, direct labels and a read-out.
 
-import { h, s } from "./dom.js";
+import { h, s, sized } from "./dom.js";
 import { brief, percent } from "./format.js";
 import { apart, domain, scale, smooth, ticks, windowFor } from "./scale.js";
 
@@ -8,24 +8,15 @@ const MARGIN = { top: 8, right: 12, bottom: 22, left: 36 };
 const LABEL_WIDTH = 76;
 
 // A chart: `{ title, note, series: [{ name, x, y, low, high }], marks: [{ name, x, estimate }],
-// rate, height }`. It draws itself as wide as its place, anew when that changes.
+// rate, whole, height }`: `rate` writes per cent, `whole` shows all of 0 to 100. 
 export function lineChart(chart) {
   const told = h("span", { class: "told-value" });
-  const plot = h("div", { class: "plot" });
-  const figure = h(
+  return h(
     "figure",
     { class: "chart", role: "img", "aria-label": summary(chart) },
     h("figcaption", {}, h("span", { class: "chart-title" }, chart.title), told),
-    plot,
+    sized((width) => drawChart(chart, width, told), { class: "plot" }),
   );
-  let width = 0;
-  new ResizeObserver(([entry]) => {
-    const now = Math.round(entry.contentRect.width);
-    if (now === width || now < 60) return;
-    width = now;
-    plot.replaceChildren(drawChart(chart, now, told));
-  }).observe(plot);
-  return figure;
 }
 
 const form = (chart) => (chart.rate ? (value) => `${percent(value)} %` : brief);
@@ -48,12 +39,14 @@ function drawChart(chart, width, told) {
   const right = width - MARGIN.right - (labelled ? LABEL_WIDTH : 0);
   const across = scale([Math.min(...xs, ...marks.map((m) => m.x)), Math.max(...xs, ...marks.map((m) => m.x))], [MARGIN.left, right]);
   const held = lines.flatMap((line) => [...line.y, ...(line.low || []), ...(line.high || [])]);
-  const [low, high] = domain([...held, ...marks.flatMap((m) => [m.estimate.low, m.estimate.high])], chart.rate);
+  const [low, high] = domain([...held, ...marks.flatMap((m) => [m.estimate.low, m.estimate.high])], chart.whole);
   const up = scale([low, high], [height - MARGIN.bottom, MARGIN.top]);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  svg.append(axes(chart, across, up, { low, high, right, height }));
-  lines.forEach((line, i) => svg.append(...strokes(line, across, up, i)));
-  for (const mark of marks) svg.append(whisker(mark, across, up));
+  // What reaches beyond the axes, as single noisy iterations do, is cut there.
+  const inside = s("svg", { x: 0, y: 0, width, height: height - MARGIN.bottom, class: "inside" });
+  svg.append(axes(chart, across, up, { low, high, right, height }), inside);
+  lines.forEach((line, i) => inside.append(...strokes(line, across, up, i)));
+  besides(marks).forEach(([mark, shift]) => svg.append(whisker(mark, across, up, shift)));
   if (labelled) svg.append(...names(lines, up, right, height));
   svg.append(reader(svg, { chart, lines, across, up, right, height, told }));
   return svg;
@@ -75,7 +68,7 @@ function soften(line) {
 
 function axes(chart, across, up, { low, high, right, height }) {
   const group = s("g", { class: "axes" });
-  for (const value of ticks(low, high, 3)) {
+  for (const value of ticks(low, high, Math.max(3, Math.round(height / 56)))) {
     const y = Math.round(up(value)) + 0.5;
     group.append(s("line", { x1: MARGIN.left, x2: right, y1: y, y2: y, class: "grid" }));
     const text = chart.rate ? percent(value, 0) : brief(value);
@@ -118,9 +111,17 @@ function strokes(line, across, up, i) {
   return made;
 }
 
-function whisker(mark, across, up) {
+// Marks of one iteration stand beside each other, the last at its place.
+function besides(marks) {
+  return marks.map((mark) => {
+    const together = marks.filter((other) => other.x === mark.x);
+    return [mark, (together.indexOf(mark) - together.length + 1) * 9];
+  });
+}
+
+function whisker(mark, across, up, shift) {
   const { mean, low, high } = mark.estimate;
-  const x = across(mark.x);
+  const x = across(mark.x) + shift;
   return s(
     "g",
     { class: `mark shape-${mark.shape || 0}` },

@@ -3,14 +3,14 @@
 import { choice, h } from "./dom.js";
 import { heatField } from "./bars.js";
 import { lineChart } from "./chart.js";
-import { words } from "./format.js";
+import { brief, words } from "./format.js";
 import { remember } from "./route.js";
 
 // Charts in reading order. `of` names curves; `under` takes every curve whose name begins so.
 const CHARTS = [
   { title: "reward", of: ["reward"] },
   { title: "parts of the reward", under: ["parts.", "rewards.", "terms."] },
-  { title: "gates open", under: ["gates."], rate: true },
+  { title: "gates open", under: ["gates."], rate: true, whole: true },
   { title: "entropy", of: ["entropy"] },
   { title: "entropy by turn", heat: "entropy_by_turn." },
   { title: "smoothed entropy", under: ["entropy_smoothing.", "smoothing."] },
@@ -43,19 +43,20 @@ export function curvesSection(run, query, redraw) {
     h("div", { class: "section-head" },
       h("h2", {}, "Training"),
       phases.length > 1 && choice("Phase", phases.map((p) => [p, p === "rl" ? "RL" : words(p)]), phase, (value) => { remember({ curves: value }); redraw(); })),
-    h("div", { class: "curve-grid" }, successChart(run, held, phase), rest(held)),
+    h("div", { class: "curve-grid" }, successChart(run, held, phase), charts(held)),
+    constants(held),
     h("p", { class: "faint note" }, "Faint: each iteration. Lines: running means; bands: 95 % of those means, from the scatter about them. Points with whiskers: evaluation sets."),
   );
 }
 
 function successChart(run, held, phase) {
   const curve = held.get("success");
-  const marks = (run.marks || []).filter((mark) => mark.phase === phase && mark.estimate);
+  const marks = marksOf(run, phase);
   if (!curve && !marks.length) return null;
   const names = [...new Set(marks.map((mark) => mark.name))];
   const series = curve ? [named(held, curve, "training")] : [];
   const chart = lineChart({
-    title: "success", rate: true, height: 232, series,
+    title: "success", rate: true, whole: true, height: 276, series,
     marks: marks.map((mark) => ({ name: mark.name, x: mark.iteration, estimate: mark.estimate, shape: names.indexOf(mark.name) % 4 })),
   });
   chart.classList.add("chart-large");
@@ -65,6 +66,14 @@ function successChart(run, held, phase) {
   return chart;
 }
 
+// What the evaluation sets gave; at iteration 0 what the phase before has ended with.
+function marksOf(run, phase) {
+  const known = (run.marks || []).filter((mark) => mark.estimate);
+  const earlier = known.filter((mark) => phase === "rl" && mark.phase !== phase);
+  const began = new Map(earlier.map((mark) => [mark.name, { ...mark, iteration: 0 }]));
+  return [...began.values(), ...known.filter((mark) => mark.phase === phase)];
+}
+
 // A curve with its band, where one was recorded beside it.
 function named(held, curve, label) {
   const low = held.get(`${curve.name}_low`)?.y;
@@ -72,15 +81,24 @@ function named(held, curve, label) {
   return { name: curve.name, label, x: curve.x, y: curve.y, ...(low && high ? { low, high } : {}) };
 }
 
-function rest(held) {
-  const used = new Set([...LEFT_OUT, ...[...held.keys()].filter((name) => /_(low|high)$/.test(name) && held.has(name.replace(/_(low|high)$/, "")))]);
+function charts(held) {
+  const used = new Set([...LEFT_OUT, ...bands(held)]);
   const made = CHARTS.map((chart) => {
-    const names = [...held.keys()].filter((name) => belongs(chart, name) && !used.has(name));
+    const names = [...held.keys()].filter((name) => belongs(chart, name) && !used.has(name) && varies(held.get(name)));
     names.forEach((name) => used.add(name));
     return names.length ? small(chart, names, held) : null;
   });
   const left = [...held.keys()].filter((name) => !used.has(name) && varies(held.get(name)));
   return [...made, ...left.map((name) => small({ title: words(name.replaceAll(".", ", ")) }, [name], held))];
+}
+
+const bands = (held) => [...held.keys()].filter((name) => /_(low|high)$/.test(name) && held.has(name.replace(/_(low|high)$/, "")));
+
+// What never changed needs no chart, but is said: no fault at all is a result.
+function constants(held) {
+  const said = [...held.values()].filter((curve) => !LEFT_OUT.includes(curve.name) && !varies(curve));
+  if (!said.length) return null;
+  return h("p", { class: "note constants" }, "The same throughout: ", said.map((curve, i) => [i ? " · " : "", words(curve.name.replaceAll(".", ", ")), " ", h("b", {}, brief(curve.y.find(Number.isFinite)))]));
 }
 
 const belongs = (chart, name) =>
@@ -90,16 +108,15 @@ const varies = (curve) => curve.y.some((value) => Number.isFinite(value) && valu
 
 function small(chart, names, held) {
   if (chart.heat) return heat(chart, names, held);
-  const telling = names.filter((name) => varies(held.get(name)));
-  const shown = (telling.length ? telling : names.slice(0, 1)).slice(0, MANY_LINES);
+  const shown = names.slice(0, MANY_LINES);
   const label = (name) => words(name.split(".").at(-1)).replace("reference kl", "reference").replace("sampler kl", "sampler").replace(" per second", "");
   const title = shown.length === 1 && chart.of?.length > 1 ? words(shown[0]) : chart.title;
-  return lineChart({ title, rate: chart.rate, series: shown.map((name) => named(held, held.get(name), label(name))) });
+  return lineChart({ title, rate: chart.rate, whole: chart.whole, series: shown.map((name) => named(held, held.get(name), label(name))) });
 }
 
 function heat(chart, names, held) {
   const rows = names
-    .map((name) => ({ label: Number(name.slice(chart.heat.length)) + 1, ...held.get(name) }))
+    .map((name) => ({ label: Number(name.slice(chart.heat.length)), ...held.get(name) }))
     .filter((row) => Number.isFinite(row.label))
     .sort((a, b) => a.label - b.label);
   return rows.length ? heatField(chart.title, "", rows) : null;

@@ -98,3 +98,16 @@ export function choice(label, options, current, choose) {
     ),
   );
 }
+
+// A box whose content is drawn for its width, anew when that changes.
+export function sized(draw, attributes) {
+  const box = h("div", attributes);
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    const now = Math.round(entry.contentRect.width);
+    if (now === width || now < 48) return;
+    width = now;
+    box.replaceChildren(draw(now));
+  }).observe(box);
+  return box;
+}

@@ -1,7 +1,7 @@
 // All runs against all sets of tasks: means with intervals, and what they cost.
 
 import { h, link, choice } from "./dom.js";
-import { brief, count, duration, interval, isNumber, money, number, percent, words } from "./format.js";
+import { brief, count, duration, interval, isNumber, money, nameOf, number, percent, whence, words } from "./format.js";
 import { intervalBar } from "./bars.js";
 import { address, remember, runLink } from "./route.js";
 
@@ -54,7 +54,7 @@ function blocks(rows) {
       home.names.push(...names.filter((name) => !home.names.includes(name)));
     } else found.push({ names, rows: [row] });
   }
-  return found;
+  return found.sort((a, b) => b.rows.length - a.rows.length);
 }
 
 function measuresOf(rows) {
@@ -69,6 +69,11 @@ function measuresOf(rows) {
     ...ks("pass_at", "@"),
     ...ks("pass_hat", "^"),
   ];
+}
+
+// The results that a run ends with: of each set those of the last stage.
+export function lastStages(run) {
+  return new Map((run.parts || []).map((part) => [part.name, part]));
 }
 
 export function headline(part) {
@@ -158,8 +163,8 @@ function line(row, shown, block, context) {
   return h(
     "tr",
     { "data-run": run.id, class: row.baseline ? "baseline" : null },
-    h("td", {}, h("input", { type: "checkbox", "aria-label": `compare ${run.name}`, checked: context.picked.includes(run.id), "data-key": `pick:${run.id}:${row.stage}`, onchange: () => context.pick(run.id) })),
-    h("th", { scope: "row" }, link(runLink(run), run.name), under(row)),
+    h("td", {}, h("input", { type: "checkbox", "aria-label": `compare ${nameOf(run)}`, checked: context.picked.includes(run.id), "data-key": `pick:${run.id}:${row.stage}`, onchange: () => context.pick(run.id) })),
+    h("th", { scope: "row" }, link(runLink(run), nameOf(run)), under(row)),
     shown.map((column) => {
       const cell = column.cell(row, column.estimate && !row.baseline ? ghosts(column.name) : []);
       if (column.strong) cell.classList.add("strong");
@@ -169,7 +174,7 @@ function line(row, shown, block, context) {
 }
 
 function under(row) {
-  const said = row.baseline ? "baseline" : row.stage ? { imitation: "after the warm start", rl: "after RL" }[row.stage] || words(row.stage) : words(row.run.kind);
+  const said = row.baseline ? "baseline" : row.stage ? { imitation: "after the warm start", rl: "after RL" }[row.stage] || words(row.stage) : whence(row.run) || words(row.run.kind);
   return h("span", { class: "under" }, said, row.run.ended === false && h("span", { class: "running" }, " running"));
 }
 
@@ -185,7 +190,7 @@ function estimateCell(row, part, show, ghosts) {
   ];
   return h("td", { class: "e", title: details.filter(Boolean).join("\n") },
     h("span", { class: "value" }, percent(estimate.mean), part.faults > 0 && h("sup", { class: "fault" }, `${part.faults}`)),
-    intervalBar(estimate, { ghosts, quiet: row.baseline }));
+    intervalBar(estimate, { width: 92, ghosts, quiet: row.baseline }));
 }
 
 function comparing(picked) {

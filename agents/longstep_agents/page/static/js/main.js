@@ -1,14 +1,17 @@
 // Which view is shown: read the address, draw, and draw again when there is news.
 
+import { compareView } from "./compare.js";
 import { fold, h, link, prose } from "./dom.js";
 import { episodeView } from "./episode.js";
 import { isServed, load } from "./data.js";
-import { shorten } from "./format.js";
+import { nameOf, shorten } from "./format.js";
 import { keepPlace } from "./keep.js";
 import { leaderboard } from "./leaderboard.js";
 import { address, episodeLink, parse, runLink } from "./route.js";
 import { listen } from "./keys.js";
+import { reliabilityView } from "./reliability.js";
 import { runView } from "./run.js";
+import { taskView } from "./task.js";
 
 const POLL_SECONDS = 3;
 let index = null;
@@ -17,21 +20,34 @@ let drawing = 0;
 
 const findRun = (id) => index.runs.find((run) => run.id === id);
 
-// What an address leads to: the view's name, how it is drawn, and the way there.
+// What an address leads to: the view's name, how it is drawn, what with, and the way there.
 function choose({ path, query }) {
-  const [kind, id, what, n] = path;
-  const run = findRun(id);
   const home = [["#/", index.title || "longstep"]];
-  if (kind === "run" && run) {
-    const here = [...home, [runLink(run), run.name]];
-    if (what === "episode") {
-      const step = path[4] === "step" ? Number(path[5]) : null;
-      return { name: "episode", draw: episodeView, trail: [...here, [episodeLink(run, Number(n)), `episode ${n}`]], context: { run, n: Number(n), step, query } };
-    }
-    return { name: "run", draw: runView, trail: here, context: { run, query } };
-  }
-  if (!kind) return { name: "leaderboard", draw: leaderboard, trail: home, context: { query } };
-  return { name: "missing", draw: missing, trail: home, context: { path } };
+  if (!path.length) return { name: "leaderboard", draw: leaderboard, trail: home, context: { query } };
+  const found = VIEWS[path[0]]?.(path, query, home);
+  return found || { name: "missing", draw: missing, trail: home, context: { path } };
+}
+
+const VIEWS = { run: ofRun, compare: ofTwo };
+
+function ofRun([, id, what, place, , step], query, home) {
+  const run = findRun(id);
+  if (!run) return null;
+  const trail = [...home, [runLink(run), nameOf(run)]];
+  if (what === "reliability") return { name: "reliability", draw: reliabilityView, trail: [...trail, [location.hash, "reliability"]], context: { run } };
+  if (what !== "episode") return { name: "run", draw: runView, trail, context: { run, query } };
+  const n = Number(place);
+  return { name: "episode", draw: episodeView, trail: [...trail, [episodeLink(run, n), `episode ${n}`]], context: { run, n, step: step === undefined ? null : Number(step), query } };
+}
+
+function ofTwo([, a, b, what, part, task], query, home) {
+  const [first, second] = [findRun(a), findRun(b)];
+  if (!first || !second) return null;
+  const trail = [...home, [address(["compare", a, b]), `${nameOf(first)} against ${nameOf(second)}`]];
+  if (what !== "task") return { name: "compare", draw: compareView, trail, context: { first, second, query } };
+  // A set may have no name: then its place in the address is empty, and was dropped.
+  const place = task === undefined ? { part: "", task: part } : { part, task };
+  return { name: "task", draw: taskView, trail: [...trail, [location.hash, place.task]], context: { first, second, ...place } };
 }
 
 function missing({ path }) {
@@ -110,6 +126,7 @@ async function start() {
     return;
   }
   listen(() => keys);
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); stage.focus(); });
   window.addEventListener("hashchange", () => draw({ moved: true }));
   await draw({ moved: true });
   watch();

@@ -1,12 +1,12 @@
 // One run: what it is, how it went, where it stands, and its episodes.
 
 import { fold, h, link } from "./dom.js";
-import { count, duration, interval, number, percent, plural, words } from "./format.js";
+import { duration, interval, isNumber, nameOf, number, percent, plural, whence } from "./format.js";
 import { estimateRows, sharesBar, turnsHistogram } from "./bars.js";
 import { curvesSection } from "./curves.js";
 import { episodeTable } from "./table.js";
 import { address } from "./route.js";
-import { headline } from "./leaderboard.js";
+import { headline, lastStages } from "./leaderboard.js";
 
 const STOPS = { success: "solved", turn_limit: "missed", env_error: "broken", infra_error: "broken", failed: "share-1" };
 
@@ -28,8 +28,8 @@ function runHead(run) {
   const kind = run.kind === "training" ? "Training run" : "Evaluation";
   return h("header", { class: "lead" },
     h("p", { class: "eyebrow" }, kind, run.ended === false && h("span", { class: "running" }, " running")),
-    h("h1", {}, run.name),
-    h("p", { class: "faint" }, [plural(run.episodes?.count || 0, "episode"), duration(run.seconds), run.unreadable ? `${plural(run.unreadable, "line")} unreadable` : null].filter(Boolean).join(" · "), " · ", link(address(["run", run.id, "reliability"]), "reliability")));
+    h("h1", {}, nameOf(run)),
+    h("p", { class: "faint" }, [plural(run.episodes?.count || 0, "episode"), duration(run.seconds), run.unreadable ? `${plural(run.unreadable, "line")} unreadable` : null, whence(run)].filter(Boolean).join(" · "), " · ", link(address(["run", run.id, "reliability"]), "reliability")));
 }
 
 // The handful of settings one asks for first, and all of them folded.
@@ -64,21 +64,28 @@ export function tree(value, depth = 0) {
   return h("dl", { class: `tree depth-${Math.min(depth, 4)}` }, rows.map(([name, inner]) => h("div", {}, h("dt", {}, name), h("dd", {}, tree(inner, depth + 1)))));
 }
 
-// Success on each set, before and after: the table that a reader looks for first.
+// The rate on each set at the end, held against what it was at the stage before.
 function results(run) {
-  const parts = run.parts || [];
+  const parts = [...lastStages(run).values()];
   if (!parts.length) return null;
+  const before = (part) => run.parts.findLast((other) => other.name === part.name && other !== part && other.stage !== part.stage);
   return h("section", { "aria-label": "Results" },
-    h("div", { class: "section-head" }, h("h2", {}, "Results")),
-    h("div", { class: "result-grid" }, parts.map((part) => {
-      const found = headline(part);
-      return h("article", { class: "result" },
-        h("p", { class: "eyebrow" }, part.name, part.stage ? ` · after ${part.stage === "rl" ? "RL" : words(part.stage)}` : ""),
-        h("p", { class: "big" }, percent(found?.mean), h("small", {}, " %")),
-        h("p", { class: "faint" }, `${interval(found)} · ${plural(found?.episodes || 0, "episode")} · ${number(part.turns, 1)} turns${part.faults ? ` · ${plural(part.faults, "fault")}` : ""}`),
-        Object.keys(part.by_task_type || {}).length > 1 && fold(`types:${part.stage}:${part.name}`, "By task type", () => estimateRows("Task type", part.by_task_type), { open: run.parts.length <= 3 }),
-        Object.keys(part.by_turns || {}).length > 1 && fold(`turns:${part.stage}:${part.name}`, "By turns", () => estimateRows("Turns", part.by_turns)));
-    })));
+    h("div", { class: "section-head" }, h("h2", {}, "Results"),
+      parts.some(before) && h("p", { class: "faint" }, "Thin ticks: before RL.")),
+    h("div", { class: "result-grid" }, parts.map((part) => result(run, part, before(part), parts.length <= 3))));
+}
+
+function result(run, part, before, open) {
+  const found = headline(part);
+  const was = before && headline(before);
+  const types = Object.keys(part.by_task_type || {}).length;
+  const facts = [interval(found), plural(found?.episodes || 0, "episode"), isNumber(part.turns) && `${number(part.turns, 1)} turns`, part.faults ? plural(part.faults, "fault") : null];
+  return h("article", { class: "result", "data-part": part.name },
+    h("h3", {}, part.name, part.metric === "score" && h("span", { class: "faint" }, " score")),
+    h("p", { class: "big" }, percent(found?.mean), h("small", {}, " %"), was && h("small", { class: "was" }, `from ${percent(was.mean)}`)),
+    h("p", { class: "faint" }, facts.filter(Boolean).join(" · ")),
+    types > 1 && fold(`types:${part.name}`, "By task type", () => estimateRows("Task type", part.by_task_type, before?.by_task_type), { open }),
+    Object.keys(part.by_turns || {}).length > 1 && fold(`turns:${part.name}`, "By turns taken", () => estimateRows("Turns", part.by_turns)));
 }
 
 function shape(run) {

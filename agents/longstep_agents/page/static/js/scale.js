@@ -21,13 +21,13 @@ export function ticks(from, to, wanted = 3) {
   return found;
 }
 
-// An interval that holds all values; rates keep 0 to 1 so that charts can be compared.
-export function domain(values, rate) {
+// An interval that holds all values; `whole` keeps 0 to 1, so that charts can be compared.
+export function domain(values, whole) {
   const known = values.filter(Number.isFinite);
   if (!known.length) return [0, 1];
   const low = known.reduce((a, b) => Math.min(a, b));
   const high = known.reduce((a, b) => Math.max(a, b));
-  if (rate) return [0, 1];
+  if (whole) return [0, 1];
   const base = low >= 0 && low < high * 0.6 ? 0 : low;
   const room = (high - base) * 0.06 || Math.abs(high) * 0.1 || 1;
   return [base === 0 ? 0 : base - room, high + room];

@@ -1,7 +1,7 @@
 // The episodes of a group beside each other, joined where they stood in the same state: the same
 // state, another action, another credit is what step-level credit is about.
 
-import { h, link, prose, s } from "./dom.js";
+import { h, link, prose, s, sized } from "./dom.js";
 import { episodeRow } from "./data.js";
 import { creditLook, mostOf } from "./colour.js";
 import { isNumber, number, plural, signed } from "./format.js";
@@ -9,10 +9,11 @@ import { creditsOf } from "./strip.js";
 import { episodeLink } from "./route.js";
 
 const LANE = 46;
-const CELL = { tall: 20, least: 13, most: 34, gap: 3 };
+const CELL = { tall: 20, least: 13, most: 44, gap: 3 };
 const LEFT = 64;
 const RIGHT = 92;
 const MOST_SHOWN = 16;
+const PLACES_SHOWN = 8;
 
 export function siblingsOf(run, n) {
   const { group, count, superseded } = run.episodes;
@@ -29,19 +30,15 @@ export async function siblingsPanel(run, n) {
   if (lanes.length < 2) return h("p", { class: "faint" }, "This episode has no sibling that was kept.");
   const states = shared(lanes);
   const panel = h("div", { class: "state", "aria-live": "polite" });
-  const picture = h("div", { class: "lanes-scroll", "data-scroll": "lanes" });
   const show = (key) => {
     for (const mark of picture.querySelectorAll("[data-state]")) mark.classList.toggle("on", mark.dataset.state === key);
     panel.replaceChildren(stateTable(run, lanes, states.get(key)));
   };
   const first = telling(states);
-  let width = 0;
-  new ResizeObserver(([entry]) => {
-    if (Math.abs(entry.contentRect.width - width) < 4) return;
-    width = entry.contentRect.width;
-    picture.replaceChildren(drawLanes(run, n, lanes, states, width, show));
-    if (first) show(first);
-  }).observe(picture);
+  const picture = sized((width) => {
+    requestAnimationFrame(() => first && show(first));
+    return drawLanes(run, n, lanes, states, width, show);
+  }, { class: "lanes-scroll", "data-scroll": "lanes" });
   return h(
     "section",
     { class: "siblings", "aria-label": "Siblings of the group" },
@@ -154,7 +151,7 @@ function stateTable(run, lanes, places) {
           h("td", { class: "n" }, h("span", { class: `pill ${look.class}`, "--part": look["--part"] }, isNumber(credit) ? signed(credit) : "–")),
           h("td", { class: "n" }, String(held.length)),
           h("td", { class: "n" }, `${held.filter((p) => lanes[p.lane].row.success).length} / ${held.length}`),
-          h("td", { class: "places" }, held.slice(0, 12).map((p) => link(episodeLink(run, lanes[p.lane].n, p.step), `${lanes[p.lane].n}.${p.step}`))));
+          h("td", { class: "places" }, held.slice(0, PLACES_SHOWN).map((p) => [link(episodeLink(run, lanes[p.lane].n, p.step), `${lanes[p.lane].n}.${p.step}`), " "])));
       }))),
   );
 }

@@ -14,8 +14,8 @@ export function stepList(run, n, row, tokens) {
   const context = { run, n, row, tokens, most: mostOf(creditsOf(row)) };
   return h(
     "div",
-    { class: "steps" },
-    steps.length > 0 && h("article", { class: "step opening" }, h("div", { class: "gutter" }, h("span", { class: "faint" }, "start")), h("div", { class: "body" }, prose(steps[0].observation, { class: "seen" }))),
+    { class: steps.length > 60 ? "steps long" : "steps" },
+    steps.length > 0 && h("article", { class: "step opening" }, h("div", { class: "gutter" }, h("span", { class: "faint" }, "task")), h("div", { class: "body" }, prose(steps[0].observation, { class: "seen" }))),
     steps.map((step, k) => stepView(step, k, context)),
   );
 }

@@ -1,7 +1,7 @@
 // The table of episodes: filtered and sorted over columns; only the rows in sight are elements.
 
 import { h, link } from "./dom.js";
-import { brief, count, duration, isNumber, number, shorten, words } from "./format.js";
+import { count, duration, isNumber, number, shorten, words } from "./format.js";
 import { episodeLink, remember } from "./route.js";
 
 const ROW_HEIGHT = 36;
@@ -15,7 +15,7 @@ const COLUMNS = [
   { name: "type", of: "task_type", class: "kind", cell: (e, i) => shorten(words(e.task_type[i]), 26) },
   { name: "solved", of: "success", class: "c", cell: (e, i) => h("span", { class: e.success[i] ? "solved-mark" : "missed-mark" }, e.success[i] ? "● yes" : "○ no") },
   { name: "score", of: "score", class: "n", cell: (e, i) => number(e.score[i], 2) },
-  { name: "reward", of: "reward", class: "n", cell: (e, i) => brief(e.reward[i]) },
+  { name: "reward", of: "reward", class: "n", cell: (e, i) => number(e.reward[i], 2) },
   { name: "turns", of: "turns", class: "n", cell: (e, i) => count(e.turns[i]) },
   { name: "stopped by", of: "stop_reason", cell: (e, i) => [words(e.stop_reason[i]), e.superseded?.[i] ? h("span", { class: "tag" }, "played again") : null, e.flagged?.[i] ? h("span", { class: "tag warn" }, `${e.flagged[i]} flagged`) : null] },
   { name: "outcome", of: "outcome", cell: (e, i) => h("span", { class: e.outcome[i] === "ok" || e.outcome[i] === "truncated" ? "faint" : "fault" }, words(e.outcome[i])) },
