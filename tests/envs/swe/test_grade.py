@@ -310,3 +310,18 @@ def test_a_name_that_was_cut_at_a_space_stands_for_all_that_begin_so(
         assert result.resolved is passes
     row = replace(instance, test_patch=added, fail_to_pass=(cut[:-1],), pass_to_pass=())
     assert not grade(row, repository, instance.gold_patch, backend=backend, timeout=60).resolved
+
+
+def test_a_fixture_may_be_called_like_a_test(
+    instance: Instance, repository: Repository, backend: str
+) -> None:
+    asking = (
+        "import pytest\nfrom money.core import convert\n\n\n"
+        "@pytest.fixture(params=[4, 8])\ndef test_amount(request):\n    return request.param\n\n\n"
+        "def test_it(test_amount):\n"
+        '    assert convert(test_amount, "EUR", "USD") == test_amount * 1.25\n'
+    )
+    added, names = patch_of({"tests/test_it.py": asking}), ("4", "8")
+    tests = tuple(f"tests/test_it.py::test_it[{name}]" for name in names)
+    row = replace(instance, test_patch=added, fail_to_pass=tests, pass_to_pass=())
+    assert grade(row, repository, instance.gold_patch, backend=backend, timeout=60).resolved

@@ -131,6 +131,22 @@ def test_parameters_are_kept_and_some_are_taken() -> None:
     assert all(node.endswith(pair.test[-3:]) for pair in twins.pairs for node in pair.twins)
 
 
+def test_they_are_asked_for_with_all_parameters() -> None:
+    """pytest runs no test at all where one that is asked for is not there."""
+    twins = twins_of(*(f"test_many[{x}]" for x in range(9)))
+    (family,) = {(pair.copy.partition("[")[0], len(pair.twins)) for pair in twins.pairs}
+    assert len(twins.tests) == 1 + family[1] == 2
+    assert family[0] in twins.tests
+
+
+def test_a_fixture_that_is_called_like_a_test_stays() -> None:
+    source = TESTS + "@pytest.fixture(params=[1])\ndef test_value(request):\n    return 1\n"
+    twins = make_twins({PATH: source.encode()}, [f"{PATH}::test_literal"], random.Random(0))
+    (made,) = twins.files.values()
+    assert b"def test_value(request)" in made
+    assert b"def test_boolean" not in made
+
+
 @pytest.mark.parametrize("source", [b"def test_it(:\n", b"\xff", b"", b"test_it = 1\n"])
 def test_where_no_twin_can_be_made_there_is_none(source: bytes) -> None:
     twins = make_twins({PATH: source}, [f"{PATH}::test_it"], random.Random(0))
