@@ -40,6 +40,16 @@ def test_export_refuses_a_folder_without_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "page.html").exists()
 
 
+def test_export_writes_other_formats_and_overwrites_nothing(run: Path) -> None:
+    (run / "episodes").mkdir()
+    (run / "episodes" / "rl.jsonl").write_text('{"phase": "rl", "task_id": "a"}\n')
+    out = run.parent / "out.jsonl"
+    command = ("export", str(run), "--format", "jsonl", "-o", str(out))
+    assert longstep(*command).stdout == f"episodes: 1, in {out}\n"
+    assert json.loads(out.read_text())["task_id"] == "a"
+    assert longstep(*command).stderr.startswith(f"error: {out} exists")
+
+
 def test_view_serves_what_it_says(run: Path) -> None:
     command = [sys.executable, "-u", "-c", COMMAND, "view", str(run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from pathlib import Path
 
+from longstep_agents.config import one_of
 from longstep_envs.types import BadValueError
 
 EXPORTS: dict[str, str] = {
@@ -33,9 +33,7 @@ def export(name: str, run: Path, out: Path) -> int:
         MissingPackageError: the format needs a package that is not installed.
     """
     if name not in EXPORTS:
-        close = difflib.get_close_matches(name, EXPORTS, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
-        raise BadValueError(f"no format {name!r}; wanted one of {', '.join(EXPORTS)}{hint}")
+        raise BadValueError(f"there is no format {name!r}; wanted {one_of(name, list(EXPORTS))}")
     module, _, function = EXPORTS[name].partition(":")
     written: int = getattr(import_module(module), function)(run, out)
     return written

@@ -1,4 +1,4 @@
-"""`longstep view` and `longstep export`: the page of runs and evaluations."""
+"""`longstep view` and `longstep export`: the page of runs and evaluations, and other formats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from longstep_agents.exports import EXPORTS
+from longstep_agents.exports import export as export_episodes
+
+_PAGE = "html"
 Folders = Annotated[
     list[Path],
     typer.Argument(
@@ -26,11 +30,20 @@ def export(
         typer.Option("-o", "--out", help="PAGE.html for one file, or a folder for a static host."),
     ],
     title: Title = "",
+    form: Annotated[
+        str,
+        typer.Option("--format", help=f"{_PAGE}; or {', '.join(EXPORTS)}: of one DIR's episodes."),
+    ] = _PAGE,
 ) -> None:
     """Write a page that shows runs and evaluations, and needs nothing outside itself."""
-    from longstep_agents.page.export import export as write
+    if form == _PAGE:
+        from longstep_agents.page.export import export as write
 
-    typer.echo(write(folders, out, title=title))
+        typer.echo(write(folders, out, title=title))
+        return
+    if len(folders) > 1:
+        raise typer.BadParameter(f"--format {form} takes one DIR, not {len(folders)}")
+    typer.echo(f"episodes: {export_episodes(form, folders[0], out)}, in {out}")
 
 
 def view(
