@@ -13,7 +13,7 @@ from longstep_envs.sandbox.docker_daemon import LABEL, asking, connect, this_run
 from longstep_envs.sandbox.supervised import SupervisedSandbox
 from longstep_envs.sandbox.supervisor import Supervisor
 from longstep_envs.sandbox.trees import Tree
-from longstep_envs.sandbox.types import SandboxSpec
+from longstep_envs.sandbox.types import SandboxError, SandboxSpec
 
 if TYPE_CHECKING:
     from docker.models.images import Image
@@ -44,6 +44,7 @@ class DockerSandbox(SupervisedSandbox):
     def _launch(self) -> tuple[Supervisor, int | None]:
         from docker.types import LogConfig
 
+        _check_runtime(self.spec.docker.runtime)
         with asking("start a container"):
             container = connect().containers.create(
                 self._image.id,
@@ -126,6 +127,17 @@ _SHUT_OFF: dict[str, Any] = {
     "working_dir": "/",
     "healthcheck": {"test": ["NONE"]},
 }
+
+
+def _check_runtime(name: str) -> None:
+    with asking("tell its runtimes"):
+        known = connect().info().get("Runtimes", {}) if name else {}
+    # A daemon takes the name of a shim of containerd, "io.containerd…", without knowing it.
+    if name and name not in known and not name.startswith("io.containerd."):
+        raise SandboxError(
+            f"the Docker daemon has no runtime {name!r:.80}; it has {', '.join(sorted(known))}. "
+            "Install it, and name it in the daemon's settings (`runtimes` in daemon.json)"
+        )
 
 
 def _image(name: str) -> Image:

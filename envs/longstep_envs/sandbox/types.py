@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,10 +60,26 @@ class DockerOptions:
     """Processor time at most, in processors."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\d+:\d+", self.user):
+        if not isinstance(self.runtime, str):
+            raise BadValueError(f"DockerOptions.runtime is {self.runtime!r}; wanted is a name")
+        if not re.fullmatch(r"\d+:\d+", str(self.user)):
             raise BadValueError(f'DockerOptions.user is {self.user!r}; wanted is "user:group"')
-        if not self.cpus > 0:
+        if not isinstance(self.cpus, int | float) or not self.cpus > 0:
             raise BadValueError(f"DockerOptions.cpus is {self.cpus!r}; it must be above 0")
+
+    def changed(self, options: Mapping[str, Any]) -> Self:
+        """The same with other values, by their names.
+
+        Raises:
+            BadValueError: there is no such option, or a value is none of its kind.
+        """
+        known = [option.name for option in fields(self)]
+        for name in options:
+            if name not in known:
+                raise BadValueError(
+                    f"no option of docker sandboxes: {name!r:.80}; there are {', '.join(known)}"
+                )
+        return replace(self, **options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from longstep_envs.env import TextEnv
 from longstep_envs.sandbox.registry import open_sandbox
-from longstep_envs.sandbox.types import SandboxError, SandboxFileError, SandboxSnapshot
+from longstep_envs.sandbox.types import (
+    DockerOptions,
+    SandboxError,
+    SandboxFileError,
+    SandboxSnapshot,
+)
 from longstep_envs.swe.expert import paths_of, plan
 from longstep_envs.swe.grade import grade
 from longstep_envs.swe.parts import SIGNALS, counted, final_parts, step_parts
@@ -63,7 +69,8 @@ class SWEEnv(TextEnv):
     """Problems in repositories, solved by commands and edits in a sandbox, judged by hidden tests.
 
     `data` is a file of rows in the format of SWE-bench or its kin; without it, the tasks that come
-    along are played. `tasks` are given by programs, in place of `data`.
+    along are played. `tasks` are given by programs, in place of `data`. `sandbox_options` are those
+    of containers (`DockerOptions`), such as `{"runtime": "runsc"}`, for `sandbox="docker"`.
 
     The score is 1 for a patch that makes every hidden test pass, else 0. What stands beside it in
     `reward_parts` (`signals`) tells of the steps on the way there, for rewards that want them.
@@ -79,6 +86,7 @@ class SWEEnv(TextEnv):
         *,
         tasks: Tasks | None = None,
         sandbox: str = "any",
+        sandbox_options: Mapping[str, Any] | None = None,
         protocol: str = "tools",
         command_seconds: float = 60.0,
         grading_seconds: float = 600.0,
@@ -94,8 +102,14 @@ class SWEEnv(TextEnv):
                 f"SWE: command_seconds={command_seconds}, grading_seconds={grading_seconds}, "
                 f"observation_chars={observation_chars}; wanted times above 0 and at least 1,000"
             )
+        if sandbox_options and sandbox != "docker":
+            raise BadValueError(
+                f'SWE: sandbox_options are for sandbox="docker", and sandbox is {sandbox!r:.80}'
+            )
+        DockerOptions().changed(sandbox_options or {})  # what is wrong with them is told at once
         self._tasks = tasks or open_tasks(data)
         self._backend = sandbox
+        self._options = dict(sandbox_options or {})
         self._protocol = PROTOCOLS[protocol]
         self.tools = self._protocol.tools
         self._seconds = (command_seconds, grading_seconds)
@@ -121,7 +135,7 @@ class SWEEnv(TextEnv):
     def _begin(self, task_id: str, *, expert: bool) -> tuple[str, Info]:
         instance = self._tasks.instances[task_id]
         with _faults():
-            repository = self._tasks.repositories.prepare(instance)
+            repository = self._prepare(instance)
             bench = self._open(repository)
             remove_files(_hidden(instance), bench.sandbox)
             bench.sandbox.run(_COMMIT, timeout=self._seconds[0])
@@ -137,6 +151,12 @@ class SWEEnv(TextEnv):
             seconds=self._seconds[0],
         )
         return observation, info
+
+    def _prepare(self, instance: Instance) -> Repository:
+        """The repository of an instance, with the options that were asked for."""
+        repository = self._tasks.repositories.prepare(instance)
+        docker = repository.sandbox.docker.changed(self._options)
+        return replace(repository, sandbox=replace(repository.sandbox, docker=docker))
 
     def _open(self, repository: Repository) -> Workbench:
         """A fresh sandbox, in place of the one before."""
