@@ -21,7 +21,7 @@ from longstep_agents.page.values import (
 )
 
 Episode = dict[str, Any]
-"""An entry of the table, by the names of its columns, and `error`, `tokens` and `cost`."""
+"""An entry of the table, by its columns, with `place`, `error`, `tokens` and `cost`."""
 
 _NOT_COLUMNS = ("size", "count")
 _TOKENS = {
@@ -65,10 +65,11 @@ _ROW = {
 }
 
 
-def read_episode(row: Mapping[str, Any]) -> Episode:
+def read_episode(place: Place, row: Mapping[str, Any]) -> Episode:
     """What the table tells of an episode, from its line."""
     steps = items(row.get("steps"))
     return {
+        "place": place,
         "phase": text(row.get("phase")),
         "iteration": whole(row.get("iteration")),
         "part": text(row.get("part")),
@@ -98,6 +99,6 @@ def columns(episodes: Iterable[Episode]) -> Episodes:
     return cast(Episodes, {"size": SHARD_EPISODES, "count": len(rows), **told})
 
 
-def read_shard(places: Iterable[Place]) -> list[dict[str, Any]]:
-    """The rows that stand at these places, as `EpisodeRow` says."""
-    return [picked(place.read() or {}, _ROW) for place in places]
+def read_shard(episodes: Iterable[Episode]) -> list[dict[str, Any]]:
+    """The rows of these episodes, as `EpisodeRow` says."""
+    return [picked(episode["place"].read() or {}, _ROW) for episode in episodes]

@@ -45,19 +45,13 @@ class EvaluationRun:
         if self._lines.replaced():
             self._begin()
         before = len(self.episodes)
-        for place, row in self._lines.new():
-            self._places.append(place)
-            self.episodes.append(_episode(row))
+        self.episodes += [_episode(place, row) for place, row in self._lines.new()]
         return before != len(self.episodes)
 
     def of(self, metric: Metric) -> list[Episode]:
         """The episodes of those parts that are told by this."""
         parts = {one["name"] for one in self._asked_parts() if one["metric"] == metric}
         return [episode for episode in self.episodes if episode["part"] in parts]
-
-    def places(self) -> list[Place]:
-        """Where its episodes stand, in order."""
-        return self._places
 
     def describe(self, run_id: str) -> Run:
         """Everything but the steps."""
@@ -82,7 +76,6 @@ class EvaluationRun:
 
     def _begin(self) -> None:
         self._lines = Lines(self.folder / EPISODES / _FILE)
-        self._places: list[Place] = []
         self.episodes: list[Episode] = []
 
     def _asked_parts(self) -> list[dict[str, Any]]:
@@ -161,8 +154,8 @@ def _compare(
     ]
 
 
-def _episode(row: Mapping[str, Any]) -> Episode:
-    episode = read_episode(row)
+def _episode(place: Place, row: Mapping[str, Any]) -> Episode:
+    episode = read_episode(place, row)
     tokens = {kind: episode["tokens"].get(kind, 0.0) for kind in _TOKENS}
     seconds = real(episode["seconds"])
     group = f"{episode['part']}/{episode['task_id']}"

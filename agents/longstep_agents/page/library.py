@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ class Library:
     def shards(self) -> Iterator[str]:
         """The names of all shards."""
         for key, run in self.runs.items():
-            for number in range(-(-len(run.places()) // SHARD_EPISODES)):
+            for number in range(math.ceil(len(run.episodes) / SHARD_EPISODES)):
                 yield f"{key}-{number}"
 
     def shard(self, name: str) -> list[dict[str, Any]] | None:
@@ -75,7 +76,7 @@ class Library:
         if found is None or found[1] not in self.runs:
             return None
         start = int(found[2]) * SHARD_EPISODES
-        return read_shard(self.runs[found[1]].places()[start : start + SHARD_EPISODES]) or None
+        return read_shard(self.runs[found[1]].episodes[start : start + SHARD_EPISODES]) or None
 
     def _found(self) -> Iterator[tuple[str, Path]]:
         """Folders of runs, and what to call them: as short as tells them apart."""

@@ -39,26 +39,19 @@ class TrainingRun:
         """Read on; whether there was anything."""
         if any(lines.replaced() for lines in (self._metrics, *self._files.values())):
             self._begin()  # a run that was resumed has written its files anew
-        before = self._rows + len(self._episodes)
-        # What training plays in between is read first, so that nothing before it is missing.
+        before = self._rows + len(self.episodes)
         for path in sorted((self.folder / EPISODES).glob("*.jsonl")):
             lines = self._files.setdefault(path, Lines(path))
-            for place, row in lines.new():
-                self._episodes.append((_order(row), place, _episode(row)))
+            self.episodes += [_episode(place, row) for place, row in lines.new()]
+        self.episodes.sort(key=_order)
         for _, row in self._metrics.new():
             self._add(row)
             self._rows += 1
-        self._episodes.sort(key=lambda entry: entry[0])
-        return before != self._rows + len(self._episodes)
-
-    def places(self) -> list[Place]:
-        """Where its episodes stand, in order."""
-        return [place for _, place, _ in self._episodes]
+        return before != self._rows + len(self.episodes)
 
     def describe(self, run_id: str) -> Run:
         """Everything but the steps."""
         config, broken = self._config()
-        episodes = [episode for _, _, episode in self._episodes]
         files = (self._metrics, *self._files.values())
         return Run(
             id=run_id,
@@ -70,15 +63,15 @@ class TrainingRun:
             parts=self._parts,
             curves=list(self._curves.values()),
             marks=self._marks,
-            episodes=columns(episodes),
-            reliability=reliability(episodes, dispatched=None, reported=self._played),
+            episodes=columns(self.episodes),
+            reliability=reliability(self.episodes, dispatched=None, reported=self._played),
             unreadable=broken + sum(lines.unreadable + lines.cut for lines in files),
         )
 
     def _begin(self) -> None:
+        self.episodes: list[Episode] = []
         self._metrics = Lines(self.folder / METRICS)
         self._files: dict[Path, Lines] = {}
-        self._episodes: list[tuple[tuple[int, int, bool], Place, Episode]] = []
         self._curves: dict[tuple[str, str], Curve] = {}
         self._parts: list[Part] = []
         self._marks: list[Mark] = []
@@ -124,22 +117,21 @@ class TrainingRun:
         return self._place == (last, whole(table(config.get(last)).get("iterations")))
 
 
-def _order(row: Mapping[str, Any]) -> tuple[int, int, bool]:
-    """Where an episode stands among all: an evaluation is after the iteration that it followed."""
-    phase = text(row.get("phase"))
-    place = text(row.get("after")) or phase
-    rank = _PHASES.index(place) if place in _PHASES else len(_PHASES)
-    return rank, whole(row.get("iteration")), phase == _EVALUATION
-
-
-def _episode(row: Mapping[str, Any]) -> Episode:
-    episode = read_episode(row)
+def _episode(place: Place, row: Mapping[str, Any]) -> Episode:
+    episode = read_episode(place, row)
     group = row.get("group")
-    siblings = (
-        f"{episode['part']}/{episode['task_id']}" if episode["phase"] == _EVALUATION else group
-    )
-    episode["group"] = f"{episode['phase']}/{episode['iteration']}/{siblings}"
+    if episode["phase"] == _EVALUATION:
+        group = f"{episode['part']}/{episode['task_id']}"
+    episode["group"] = f"{episode['phase']}/{episode['iteration']}/{group}"
+    episode["after"] = text(row.get("after")) or episode["phase"]
     return episode
+
+
+def _order(episode: Episode) -> tuple[int, int, bool]:
+    """Where an episode stands among all: an evaluation is after the iteration that it followed."""
+    after = episode["after"]
+    rank = _PHASES.index(after) if after in _PHASES else len(_PHASES)
+    return rank, episode["iteration"], episode["phase"] == _EVALUATION
 
 
 def _part(row: Mapping[str, Any]) -> Part:

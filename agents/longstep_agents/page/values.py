@@ -12,13 +12,9 @@ _LARGEST = 1e100
 
 def number(value: object) -> float | None:
     """A finite number, of a size that can be reckoned with."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if abs(found) < _LARGEST else None
+    return float(value) if -_LARGEST < value < _LARGEST else None
 
 
 def real(value: object) -> float:

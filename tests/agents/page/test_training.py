@@ -72,7 +72,7 @@ def test_episodes_stand_in_the_order_in_which_they_ended(tmp_path: Path) -> None
     assert run.refresh()
     told = run.describe("run")["episodes"]
     assert told["group"] == ["eval/9//t", "rl/1/0", "rl/1/1", "rl/2/0", "eval/2/seen/t"]
-    assert [place.path.stem for place in run.places()] == ["eval", "rl", "rl", "rl", "eval"]
+    assert [one["place"].path.stem for one in run.episodes] == ["eval", "rl", "rl", "rl", "eval"]
 
 
 def test_a_run_is_read_on_and_read_anew_when_it_was_resumed(make_run: MakeRun) -> None:
@@ -125,4 +125,4 @@ def test_what_is_of_the_wrong_type_is_taken_for_nothing(tmp_path: Path) -> None:
     told = run.describe("run")
     assert told["episodes"]["count"] == len(rows)
     assert told["unreadable"] == 1
-    json.dumps([told, read_shard(run.places())], allow_nan=False)
+    json.dumps([told, read_shard(run.episodes)], allow_nan=False)
