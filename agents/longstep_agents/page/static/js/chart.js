@@ -46,7 +46,7 @@ function drawChart(chart, width, told) {
   const inside = s("svg", { x: 0, y: 0, width, height: height - MARGIN.bottom, class: "inside" });
   svg.append(axes(chart, across, up, { low, high, right, height }), inside);
   lines.forEach((line, i) => inside.append(...strokes(line, across, up, i)));
-  besides(marks).forEach(([mark, shift]) => svg.append(whisker(mark, across, up, shift)));
+  besides(marks, across.back(MARGIN.left + (right - MARGIN.left) / 2)).forEach(([mark, shift]) => svg.append(whisker(mark, across, up, shift)));
   if (labelled) svg.append(...names(lines, up, right, height));
   svg.append(reader(svg, { chart, lines, across, up, right, height, told }));
   return svg;
@@ -68,10 +68,11 @@ function soften(line) {
 
 function axes(chart, across, up, { low, high, right, height }) {
   const group = s("g", { class: "axes" });
+  const digits = high - low < 0.05 ? 1 : 0;
   for (const value of ticks(low, high, Math.max(3, Math.round(height / 56)))) {
     const y = Math.round(up(value)) + 0.5;
     group.append(s("line", { x1: MARGIN.left, x2: right, y1: y, y2: y, class: "grid" }));
-    const text = chart.rate ? percent(value, 0) : brief(value);
+    const text = chart.rate ? percent(value, digits) : brief(value);
     group.append(s("text", { x: MARGIN.left - 6, y: y + 3.5, "text-anchor": "end" }, text));
   }
   const from = across.back(MARGIN.left);
@@ -111,11 +112,12 @@ function strokes(line, across, up, i) {
   return made;
 }
 
-// Marks of one iteration stand beside each other, the last at its place.
-function besides(marks) {
+// Marks of one iteration stand beside each other, away from the nearer end of the chart.
+function besides(marks, middle) {
   return marks.map((mark) => {
     const together = marks.filter((other) => other.x === mark.x);
-    return [mark, (together.indexOf(mark) - together.length + 1) * 9];
+    const place = together.indexOf(mark);
+    return [mark, 9 * (mark.x < middle ? place : place - together.length + 1)];
   });
 }
 

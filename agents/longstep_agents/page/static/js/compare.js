@@ -54,7 +54,9 @@ function byTask(run) {
   for (let i = 0; i < e.count; i += 1) {
     if (e.superseded?.[i] || (run.kind === "training" && e.phase[i] !== "eval")) continue;
     const tasks = parts.get(e.part[i]) || parts.set(e.part[i], new Map()).get(e.part[i]);
-    tasks.set(e.task_id[i], [...(tasks.get(e.task_id[i]) || []), i]);
+    // A training run plays a set again and again: its last time counts.
+    const before = run.kind === "training" ? [] : tasks.get(e.task_id[i]) || [];
+    tasks.set(e.task_id[i], [...before, i]);
   }
   return parts;
 }

@@ -35,7 +35,7 @@ export function curvesSection(run, query, redraw) {
   const phases = [...new Set(curves.map((curve) => curve.phase))];
   if (!phases.length) return null;
   const asked = query.get("curves");
-  const phase = phases.includes(asked) ? asked : phases.at(-1);
+  const phase = [asked, "rl", phases.at(-1)].find((name) => phases.includes(name));
   const held = new Map(curves.filter((curve) => curve.phase === phase && curve.x.length).map((curve) => [curve.name, curve]));
   return h(
     "section",

@@ -9,23 +9,26 @@ import { stepList } from "./steps.js";
 import { creditStrip } from "./strip.js";
 import { SHADES } from "./tokens.js";
 
+const DARKER = { logprob: "Darker: less likely. ", entropy: "Darker: more choice. " };
+
 export async function episodeView({ run, n, step, query, redraw, bind }) {
   const row = await episodeRow(run, n);
   if (!row) throw new Error(`run ${run.name} has no episode ${n}; it has ${count(run.episodes?.count || 0)}`);
-  const tokens = query.get("tokens");
   const withTokens = (row.steps || []).some((s) => s.tokens?.text?.length);
+  const shade = withTokens ? query.get("tokens") : null;
+  const told = shade ? h("output", { class: "token-told" }, `${DARKER[shade] || ""}Point at a token, or walk with ← →.`) : null;
   const group = siblingsOf(run, n);
   const change = (changes) => { remember(changes); redraw(); };
   const state = { step };
   const page = h("div", { class: "page episode" });
   const pick = (k, scroll = true) => go(page, run, n, row, state, k, scroll);
-  const strip = h("div", { class: "sticky" }, creditStrip(row, step, pick));
+  const strip = h("div", { class: "sticky" }, creditStrip(row, step, pick, told));
   page.append(
     episodeHead(run, n, row),
     toolbar({ run, n, row, query, withTokens, group, change }),
     query.get("siblings") && group.length > 1 ? await siblingsPanel(run, n) : "",
     strip,
-    query.get("raw") ? h("pre", { class: "raw" }, prose(JSON.stringify(row, null, 1))) : stepList(run, n, row, withTokens ? tokens : null),
+    query.get("raw") ? h("pre", { class: "raw" }, prose(JSON.stringify(row, null, 1))) : stepList(run, n, row, { shade, told }),
     ending(row),
   );
   bind(keysOf({ run, n, row, state, pick, query, change, withTokens, group }));
@@ -42,8 +45,9 @@ function episodeHead(run, n, row) {
     ["score", isNumber(row.score) ? number(row.score) : null],
     ["reward", signed((row.steps || []).reduce((sum, s) => sum + (s.reward || 0), 0))],
     ["turns", count((row.steps || []).length)],
-    ["iteration", row.iteration ? count(row.iteration) : null],
-    ["attempt", row.attempt ? count(row.attempt) : null],
+    ["set", run.episodes.part?.[n] || null],
+    ["iteration", run.episodes.iteration?.[n] ? count(run.episodes.iteration[n]) : null],
+    ["attempt", run.episodes.attempt?.[n] ? count(run.episodes.attempt[n]) : null],
     ["time", isNumber(row.seconds) ? duration(row.seconds) : null],
     ["seed", isNumber(row.seed) ? String(row.seed) : null],
     ["environment", row.env_id || null],

@@ -6,7 +6,8 @@ export const isNumber = (value) => typeof value === "number" && Number.isFinite(
 
 export function number(value, digits = 2) {
   if (!isNumber(value)) return DASH;
-  if (value !== 0 && Math.abs(value) < 10 ** -digits / 2) return value.toExponential(1).replace("-", "−");
+  const size = Math.abs(value);
+  if (size !== 0 && size < 10 ** -digits / 2) return minus(size < 1e-4 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
   return minus(value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 }
 
@@ -32,7 +33,7 @@ export function brief(value) {
   if (size >= 1e6) return minus(`${(value / 1e6).toPrecision(3)}M`);
   if (size >= 1e4) return minus(`${(value / 1e3).toPrecision(3)}k`);
   if (size >= 1000) return count(value);
-  if (size !== 0 && size < 0.001) return value.toExponential(1).replace("-", "−");
+  if (size !== 0 && size < 0.001) return minus(value.toExponential(1));
   return minus(String(Number(value.toPrecision(3))));
 }
 
@@ -74,4 +75,4 @@ export function shorten(text, length = 48) {
   return `${whole.slice(0, length - tail - 1)}…${whole.slice(-tail)}`;
 }
 
-const minus = (text) => text.replace("-", "−");
+const minus = (text) => text.replaceAll("-", "−");

@@ -8,7 +8,7 @@ import { episodeTable } from "./table.js";
 import { address } from "./route.js";
 import { headline, lastStages } from "./leaderboard.js";
 
-const STOPS = { success: "solved", turn_limit: "missed", env_error: "broken", infra_error: "broken", failed: "share-1" };
+const STOPS = { success: "solved", turn_limit: "missed", env_error: "broken", infra_error: "broken", failure: "share-5" };
 
 export function runView({ run, query, redraw, bind }) {
   bind({ "/": () => document.getElementById("search")?.focus() });

@@ -60,13 +60,13 @@ function shared(lanes) {
   return found;
 }
 
-// The state at which the actions' credits differ most.
+// The state at which the actions' credits differ most; many siblings there count for more.
 function telling(states) {
   let best = null;
   let widest = -1;
   for (const [key, places] of states) {
     const means = byAction(places).map((group) => group.credit).filter(isNumber);
-    const spread = means.length > 1 ? Math.max(...means) - Math.min(...means) : 0;
+    const spread = means.length > 1 ? (Math.max(...means) - Math.min(...means)) * Math.sqrt(new Set(places.map((p) => p.lane)).size) : 0;
     if (spread > widest) [best, widest] = [key, spread];
   }
   return best;

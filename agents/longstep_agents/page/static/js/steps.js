@@ -9,9 +9,10 @@ import { episodeLink } from "./route.js";
 
 const THOUGHT = /<think>([\s\S]*?)(?:<\/think>|$)/;
 
-export function stepList(run, n, row, tokens) {
+// `shade` is how tokens are coloured, if they are shown; `told` is where their numbers go.
+export function stepList(run, n, row, { shade, told }) {
   const steps = row.steps || [];
-  const context = { run, n, row, tokens, most: mostOf(creditsOf(row)) };
+  const context = { run, n, row, shade, told, most: mostOf(creditsOf(row)) };
   return h(
     "div",
     { class: steps.length > 60 ? "steps long" : "steps" },
@@ -20,7 +21,7 @@ export function stepList(run, n, row, tokens) {
   );
 }
 
-function stepView(step, k, { run, n, row, tokens, most }) {
+function stepView(step, k, { run, n, row, shade, told, most }) {
   const look = creditLook(step.credit, most);
   const next = row.steps[k + 1];
   const back = next ? next.observation : row.final_observation;
@@ -31,7 +32,7 @@ function stepView(step, k, { run, n, row, tokens, most }) {
     h("div", { class: "body" },
       memory(row.steps, k),
       thought(step, k),
-      said(step, tokens, most),
+      said(step, { shade, told, most }),
       h("p", { class: "did" }, h("span", { class: "prompt", "aria-hidden": "true" }, "›"), prose(step.action || "(nothing)", { class: "action" }), marks(step)),
       prose(back ?? "", { class: "seen" })),
     numbers(step, look),
@@ -74,8 +75,8 @@ function thought(step, k) {
   return fold(`thought:${k}`, ["Reasoning", h("span", { class: "faint" }, ` ${count(inside.length)} characters`)], () => prose(inside, { class: "reasoning" }), { open: inside.length < 600 });
 }
 
-function said(step, tokens, most) {
-  if (tokens && step.tokens?.text?.length) return tokenView(step.tokens, tokens, step.credit, most);
+function said(step, look) {
+  if (look.shade && step.tokens?.text?.length) return tokenView(step.tokens, { ...look, credit: step.credit });
   const text = String(step.text || "").replace(THOUGHT, "").trim();
   if (!text || text === step.action) return null;
   return h("p", { class: "reply" }, h("span", { class: "by" }, "reply"), prose(text));
@@ -85,7 +86,7 @@ function numbers(step, look) {
   const rows = [
     ["credit", isNumber(step.credit) ? h("span", { class: `figure ${look.class}` }, signed(step.credit)) : null],
     ["reward", isNumber(step.reward) ? signed(step.reward) : null],
-    ...Object.entries(step.parts || {}).filter(([name]) => !isGate(name)).map(([name, value]) => [words(name), signed(value)]),
+    ...Object.entries(step.parts || {}).filter(([name]) => !isGate(name)).map(([name, value]) => [words(name), number(value)]),
     ...gatesOf(step).map(([name, open]) => [words(name.replace(/^gates?[._:]/, "")), h("span", { class: open ? null : "fault" }, open ? "open" : "closed")]),
     ["log-prob.", isNumber(step.logprob) && step.logprob !== 0 ? number(step.logprob) : null],
   ].filter(([, value]) => value !== null);

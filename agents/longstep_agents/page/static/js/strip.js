@@ -21,8 +21,8 @@ function told(step, k, last) {
 
 export const gatesOf = (step) => Object.entries(step.parts || {}).filter(([name]) => isGate(name));
 
-// The strip; `pick(step)` is called with the step that was chosen.
-export function creditStrip(row, current, pick) {
+// The strip; `pick(step)` is called with the step that was chosen; `aside` stands by the legend.
+export function creditStrip(row, current, pick, aside) {
   const steps = row.steps || [];
   const most = mostOf(creditsOf(row));
   const largest = mostOf(steps.map((step) => step.reward));
@@ -32,8 +32,8 @@ export function creditStrip(row, current, pick) {
     { class: "strip-box", "aria-label": "Steps, coloured by credit" },
     h("div", { class: `strip${steps.length > 60 ? " dense" : ""}` }, cells),
     most > 0
-      ? h("div", { class: "strip-legend", "aria-hidden": "true" }, h("span", {}, `−${number(most)}`), h("i", { class: "ramp" }), h("span", {}, `+${number(most)}`), h("span", { class: "faint" }, "credit of a step"))
-      : h("div", { class: "strip-legend faint" }, "No credit is kept for this episode."),
+      ? h("div", { class: "strip-legend", "aria-hidden": "true" }, h("span", {}, `−${number(most)}`), h("i", { class: "ramp" }), h("span", {}, `+${number(most)}`), h("span", { class: "faint" }, "credit of a step"), aside)
+      : h("div", { class: "strip-legend faint" }, "No credit is kept for this episode.", aside),
   );
 }
 

@@ -9,7 +9,7 @@ const SPARE = 8;
 
 const COLUMNS = [
   { name: "#", of: "n", class: "n", cell: (e, i, run) => link(episodeLink(run, i), String(i)) },
-  { name: "phase", of: "phase", cell: (e, i) => [e.phase[i] === "evaluation" ? "" : words(e.phase[i]), e.part[i] && h("span", { class: "faint" }, ` ${shorten(e.part[i], 22)}`)] },
+  { name: "set", of: "phase", cell: (e, i) => (e.part?.[i] ? shorten(e.part[i], 24) : words(e.phase[i])) },
   { name: "iter.", of: "iteration", class: "n", cell: (e, i) => (e.iteration[i] ? count(e.iteration[i]) : "–") },
   { name: "task", of: "task_id", class: "task", cell: (e, i) => shorten(e.task_id[i], 58) },
   { name: "type", of: "task_type", class: "kind", cell: (e, i) => shorten(words(e.task_type[i]), 26) },

@@ -22,7 +22,8 @@ export async function taskView({ first, second, part, task }) {
   return h(
     "div",
     { class: "page wide" },
-    h("header", { class: "lead" }, h("p", { class: "eyebrow" }, part), h("h1", { class: "task-name" }, task)),
+    h("header", { class: "lead" }, h("p", { class: "eyebrow" }, part), h("h1", { class: "task-name" }, task),
+      h("p", { class: "faint" }, "An equals sign stands between steps that were taken in the same state.")),
     h("div", { class: "duel" },
       h("div", { class: "duel-row duel-head" }, sides.map(sideHead)),
       (a[0] || b[0]) && h("div", { class: "duel-start" }, prose((a[0] || b[0]).observation, { class: "seen" })),

@@ -7,8 +7,8 @@ import { isNumber, number, signed } from "./format.js";
 export const SHADES = [["logprob", "log-probability"], ["entropy", "entropy"], ["credit", "credit"]];
 const FULL = { logprob: 4, entropy: 2.5 };
 
-export function tokenView(tokens, shade, stepCredit, most) {
-  const told = h("output", { class: "token-told faint" }, "Point at a token, or walk with ← →.");
+// `told` is where the numbers of the token pointed at are written.
+export function tokenView(tokens, { shade, credit: stepCredit, most, told }) {
   const credits = tokens.credit || tokens.text.map(() => stepCredit);
   const scale = Math.max(most, mostOf(credits));
   const made = tokens.text.map((text, i) => token(tokens, text, i, { shade, credit: credits[i], scale, told }));
@@ -18,7 +18,7 @@ export function tokenView(tokens, shade, stepCredit, most) {
     event.preventDefault();
     made[made.indexOf(event.target) + step]?.focus();
   };
-  return h("div", { class: "tokens", "data-own-keys": true, onkeydown: walk }, h("div", { class: "token-line", role: "group", "aria-label": "Tokens of the reply" }, made), told);
+  return h("div", { class: "token-line", role: "group", "aria-label": "Tokens of the reply", onkeydown: walk }, made);
 }
 
 function token(tokens, text, i, { shade, credit, scale, told }) {
