@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast, get_type_hints
 
 from longstep_agents.page.lines import Place
+from longstep_agents.page.suspicions import suspicions
 from longstep_agents.page.types import SHARD_EPISODES, Episodes
 from longstep_agents.page.values import (
     each,
@@ -21,7 +22,7 @@ from longstep_agents.page.values import (
 )
 
 Episode = dict[str, Any]
-"""An entry of the table, by its columns, with `place`, `error`, `tokens` and `cost`."""
+"""An entry of the table, by its columns, with `place`, `flags`, `error`, `tokens`, `cost`."""
 
 _NOT_COLUMNS = ("size", "count")
 _TOKENS = {
@@ -67,7 +68,12 @@ _ROW = {
 
 def read_episode(place: Place, row: Mapping[str, Any]) -> Episode:
     """What the table tells of an episode, from its line."""
-    steps = items(row.get("steps"))
+    steps = [table(step) for step in items(row.get("steps"))]
+    flags = [
+        (number, rule, line)
+        for number, step in enumerate(steps)
+        for rule, line in suspicions(text(step.get("action")))
+    ]
     return {
         "place": place,
         "phase": text(row.get("phase")),
@@ -80,10 +86,11 @@ def read_episode(place: Place, row: Mapping[str, Any]) -> Episode:
         "stop_reason": text(row.get("stop_reason")),
         "success": int(yes(row.get("success"))),
         "score": real(row.get("score")),
-        "reward": round(sum(real(table(step).get("reward")) for step in steps), 6),
+        "reward": round(sum(real(step.get("reward")) for step in steps), 6),
         "turns": len(steps),
         "seconds": number(row.get("seconds")),
-        "flagged": 0,
+        "flagged": len(flags),
+        "flags": flags,
         "superseded": 0,
         "error": text(row.get("error")),
         "tokens": {key: real(value) for key, value in table(row.get("tokens")).items()},

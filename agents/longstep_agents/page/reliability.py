@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from longstep_agents.page.episodes import Episode
-from longstep_agents.page.types import ErrorKind, Reliability
+from longstep_agents.page.types import ErrorKind, Flag, Reliability
 
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _ERROR_CHARACTERS = 400
 _SHOWN_EPISODES = 20
+_MOST_FLAGS = 1_000
 
 
 def reliability(
@@ -33,8 +35,14 @@ def reliability(
         outcomes=dict(Counter(episode["outcome"] for episode in episodes).most_common()),
         errors=_errors(episodes),
         quarantined=[],
-        flagged=[],
+        flagged=list(islice(_flags(episodes), _MOST_FLAGS)),
     )
+
+
+def _flags(episodes: Sequence[Episode]) -> Iterator[Flag]:
+    for number, episode in enumerate(episodes):
+        for step, rule, text in episode["flags"]:
+            yield Flag(episode=number, step=step, rule=rule, text=text)
 
 
 def _errors(episodes: Sequence[Episode]) -> list[ErrorKind]:

@@ -108,6 +108,17 @@ def test_a_run_ends_with_its_last_evaluation_or_its_last_iteration(tmp_path: Pat
     assert describe(tmp_path)["ended"]
 
 
+def test_suspicious_actions_are_told_with_their_place(tmp_path: Path) -> None:
+    honest, other = {"action": "git diff"}, {"action": "git show HEAD~1"}
+    for iteration, steps in ((2, [honest, other]), (1, [honest])):
+        row = {"phase": "rl", "iteration": iteration, "steps": steps}
+        append(tmp_path / "episodes" / "rl.jsonl", row)
+    run = describe(tmp_path)
+    assert run["episodes"]["flagged"] == [0, 1]
+    (flag,) = run["reliability"]["flagged"]
+    assert (flag["episode"], flag["step"], flag["text"]) == (1, 1, "git show HEAD~1")
+
+
 def test_what_is_of_the_wrong_type_is_taken_for_nothing(tmp_path: Path) -> None:
     bad: list[Any] = [None, "x", [], {}, 1, True, 1e400, -1]
     names = "phase iteration after group part task_id success score outcome seconds steps tokens"
