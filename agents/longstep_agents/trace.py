@@ -116,7 +116,7 @@ def _step(
     completion = step.completion
     shown = decoder.decode(step.bridge_ids) if decoder and step.bridge_ids else step.shown
     told = {
-        "parts": {name: _rounded(value) for name, value in step.reward_parts.items()},
+        "parts": {name: rounded(value) for name, value in step.reward_parts.items()},
         "shown": shown,
         "begins": bool(shown) and step.begins_row,
         "text": completion.text if completion.text != step.action else "",
@@ -130,10 +130,10 @@ def _step(
         "observation": step.observation,
         "action": step.action,
         "reward": step.reward,
-        "credit": None if earned is None else _rounded(_mean(earned)),
+        "credit": None if earned is None else rounded(_mean(earned)),
         "state_key": step.state_key,
         "action_valid": step.action_valid,
-        "logprob": _rounded(sum(completion.logprobs)),
+        "logprob": rounded(sum(completion.logprobs)),
         **{name: value for name, value in told.items() if value},
     }
 
@@ -144,10 +144,10 @@ def _columns(
     chosen = set(completion.choices)
     told = {
         "text": decoder.pieces(completion.ids),
-        "logprob": [_rounded(value) for value in completion.logprobs],
-        "entropy": [_rounded(value) for value in completion.entropies],
+        "logprob": [rounded(value) for value in completion.logprobs],
+        "entropy": [rounded(value) for value in completion.entropies],
         "chosen": [int(j in chosen) for j in range(len(completion.ids))],
-        "credit": [_rounded(v) for v in earned] if isinstance(earned, Sequence) else [],
+        "credit": [rounded(v) for v in earned] if isinstance(earned, Sequence) else [],
     }
     return {name: column for name, column in told.items() if column}
 
@@ -156,7 +156,8 @@ def _mean(earned: StepCredit) -> float:
     return sum(earned) / max(1, len(earned)) if isinstance(earned, Sequence) else earned
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """To the five digits that rows hold of most numbers."""
     return float(f"{value:.5g}") + 0.0  # which makes -0.0 a plain zero
 
 

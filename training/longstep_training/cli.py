@@ -9,7 +9,7 @@ import typer
 
 from longstep_envs.types import LongstepError
 from longstep_tasks.types import TasksError
-from longstep_training.commands import data, envs, evaluation, mcp, page, play, runs, serve
+from longstep_training.commands import data, envs, evaluation, mcp, page, play, replay, runs, serve
 from longstep_training.terminal import clean
 
 _EXTRAS = {
@@ -47,6 +47,7 @@ app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
 app.command("export")(page.export)
 app.command("view")(page.view)
+app.command("replay")(replay.replay)
 app.command("play")(play.play)
 app.command("envs")(envs.list_environments)
 app.command("tasks")(envs.list_tasks)
