@@ -196,9 +196,12 @@ def read_source(folder: Path) -> Source:
         if kind.is_in(folder):
             run = kind(folder)
             run.refresh()
-            if not run.places():
+            if not run.episodes:
                 raise DataError(f"{folder} holds no episodes yet: nothing has ended there")
-            return Source(run.describe(safe(folder.resolve().name)), list(run.places()))
+            return Source(
+                run.describe(safe(folder.resolve().name)),
+                [episode["place"] for episode in run.episodes],
+            )
     raise DataError(
         f"{folder} holds neither a training run nor an evaluation; name the folder that --out named"
     )
