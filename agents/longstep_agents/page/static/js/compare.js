@@ -1,7 +1,7 @@
 // Two runs, paired by task: which tasks one solves and the other does not, and how sure that is.
 
 import { h, link, s } from "./dom.js";
-import { chance, count, isNumber, nameOf, percent, plural, shorten, signed, words } from "./format.js";
+import { chance, count, isNumber, nameOf, percent, plural, shorten, signed } from "./format.js";
 import { intervalBar } from "./bars.js";
 import { headline, lastStages } from "./leaderboard.js";
 import { address, remember, runLink } from "./route.js";
@@ -38,7 +38,7 @@ export function pairTasks(first, second) {
   const ours = byTask(first);
   for (const [part, theirs] of byTask(second)) {
     const tasks = [];
-    const metric = second.parts?.find((p) => p.name === part)?.metric === "score" ? "score" : "success";
+    const metric = lastStages(second).get(part)?.metric === "score" ? "score" : "success";
     for (const [task, b] of theirs) {
       const a = ours.get(part)?.get(task);
       if (a) tasks.push({ part, task, a: mean(first, a, metric), b: mean(second, b, metric), first: a[0], second: b[0] });
@@ -80,7 +80,7 @@ function partTable({ index, first, second, paired, query, change }) {
         h("th", { scope: "row" }, part, h("span", { class: "under" }, plural(paired.get(part).length, "task"))),
         rateCell(first, part), rateCell(second, part),
         differenceCell(pair, reach),
-        h("td", { class: "n", title: pair?.test }, chance(pair?.p).replace("p = ", ""), pair && h("span", { class: "under" }, words(pair.test))),
+        h("td", { class: "n", title: pair?.test }, chance(pair?.p).replace("p = ", "")),
         h("td", {}, shares(part, paired.get(part), query, change)))))),
   );
 }
@@ -136,7 +136,7 @@ function taskList({ first, second, paired, query, change }) {
       (part || cell) && h("button", { type: "button", class: "quiet", onclick: () => change({ part: "", cell: "" }) }, `${part}: ${CELLS.find(([name]) => name === cell)?.[1] || "all"} ×`),
       h("span", { class: "faint" }, plural(all.length, "task"))),
     h("table", { class: "plain tasks" },
-      h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", {}, "task"), h("th", {}, "set"), h("th", {}, "first"), h("th", {}, "second"))),
+      h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", {}, "task"), h("th", {}, "set"), h("th", {}, shorten(nameOf(first), 20)), h("th", {}, shorten(nameOf(second), 20)))),
       h("tbody", {}, all.slice(0, LISTED).map((t) => h("tr", { "data-task": t.task },
         h("td", {}, h("i", { class: `pair-dot pair-${t.cell}`, title: CELLS.find(([name]) => name === t.cell)[1] })),
         h("th", { scope: "row" }, link(address(["compare", first.id, second.id, "task", t.part, t.task]), shorten(t.task, 72))),

@@ -1,9 +1,9 @@
 // The curves of a training run as small multiples: what belongs together stands in one chart.
 
-import { choice, h } from "./dom.js";
+import { choice, fold, h } from "./dom.js";
 import { heatField } from "./bars.js";
 import { lineChart } from "./chart.js";
-import { brief, words } from "./format.js";
+import { brief, plural, words } from "./format.js";
 import { remember } from "./route.js";
 
 // Charts in reading order. `of` names curves; `under` takes every curve whose name begins so.
@@ -13,7 +13,6 @@ const CHARTS = [
   { title: "gates open", under: ["gates."], rate: true, whole: true },
   { title: "entropy", of: ["entropy"] },
   { title: "entropy by turn", heat: "entropy_by_turn." },
-  { title: "smoothed entropy", under: ["entropy_smoothing.", "smoothing."] },
   { title: "turns", of: ["turns"] },
   { title: "KL", of: ["reference_kl", "sampler_kl"] },
   { title: "clip fraction", of: ["clip_fraction"], rate: true },
@@ -37,13 +36,16 @@ export function curvesSection(run, query, redraw) {
   const asked = query.get("curves");
   const phase = [asked, "rl", phases.at(-1)].find((name) => phases.includes(name));
   const held = new Map(curves.filter((curve) => curve.phase === phase && curve.x.length).map((curve) => [curve.name, curve]));
+  if (phase === "rl") addSmoothingBand(held, run.about?.config?.rl?.entropy);
+  const { first, more } = charts(held);
   return h(
     "section",
     { class: "curves", "aria-label": "Training curves" },
     h("div", { class: "section-head" },
       h("h2", {}, "Training"),
       phases.length > 1 && choice("Phase", phases.map((p) => [p, p === "rl" ? "RL" : words(p)]), phase, (value) => { remember({ curves: value }); redraw(); })),
-    h("div", { class: "curve-grid" }, successChart(run, held, phase), charts(held)),
+    h("div", { class: "curve-grid" }, successChart(run, held, phase), first),
+    more.length > 0 && fold("more-curves", `${plural(more.length, "more curve")}`, () => h("div", { class: "curve-grid" }, more.map((name) => small({ title: words(name.replaceAll(".", ", ")) }, [name], held)))),
     constants(held),
     h("p", { class: "faint note" }, "Faint: each iteration. Lines: running means; bands: 95 % of those means, from the scatter about them. Points with whiskers: evaluation sets."),
   );
@@ -88,8 +90,23 @@ function charts(held) {
     names.forEach((name) => used.add(name));
     return names.length ? small(chart, names, held) : null;
   });
-  const left = [...held.keys()].filter((name) => !used.has(name) && varies(held.get(name)));
-  return [...made, ...left.map((name) => small({ title: words(name.replaceAll(".", ", ")) }, [name], held))];
+  return { first: made, more: [...held.keys()].filter((name) => !used.has(name) && varies(held.get(name))) };
+}
+
+// EPO holds entropy between multiples of the mean of all past iterations. It does so turn by turn;
+// drawn is the same band about the mean over turns.
+function addSmoothingBand(held, entropy) {
+  const curve = held.get("entropy");
+  if (entropy?.name !== "epo" || !curve) return;
+  let [sum, n] = [0, 0];
+  const past = curve.y.map((value) => {
+    const mean = n ? sum / n : null;
+    if (Number.isFinite(value)) [sum, n] = [sum + value, n + 1];
+    return mean;
+  });
+  const times = (factor) => past.map((mean) => (mean === null ? null : factor * mean));
+  held.set("entropy_low", { ...curve, name: "entropy_low", y: times(entropy.low ?? 0.8) });
+  held.set("entropy_high", { ...curve, name: "entropy_high", y: times(entropy.high ?? 1.2) });
 }
 
 const bands = (held) => [...held.keys()].filter((name) => /_(low|high)$/.test(name) && held.has(name.replace(/_(low|high)$/, "")));

@@ -175,7 +175,7 @@ function line(row, shown, block, context) {
 
 function under(row) {
   const said = row.baseline ? "baseline" : row.stage ? { imitation: "after the warm start", rl: "after RL" }[row.stage] || words(row.stage) : whence(row.run) || words(row.run.kind);
-  return h("span", { class: "under" }, said, row.run.ended === false && h("span", { class: "running" }, " running"));
+  return h("span", { class: "under", title: said }, said, row.run.ended === false && h("span", { class: "running" }, " running"));
 }
 
 function estimateCell(row, part, show, ghosts) {
