@@ -104,10 +104,10 @@ def main(out: Path) -> None:
     longstep_envs.register("acme/Tea-v0", "register_an_environment:TeaEnv")
     check_env("acme/Tea-v0").raise_if_failed()
 
+    from longstep_agents.page.export import export
     from longstep_training.config import build_config
     from longstep_training.loop import train
     from longstep_training.recipe import TrainConfig
-    from longstep_training.report import write_report
 
     recipe = {
         "train": {"env_id": "acme/Tea-v0", "split": "train", "turns": 10},
@@ -126,7 +126,7 @@ def main(out: Path) -> None:
         },
     }
     train(build_config(TrainConfig, recipe, "the recipe above"), out)
-    write_report(out)
+    export([out], out / "report.html")
 
 
 if __name__ == "__main__":
