@@ -136,6 +136,11 @@ class Trajectory:
         """Whether the episode may enter statistics and losses."""
         return self.outcome in (Outcome.OK, Outcome.TRUNCATED)
 
+    def _repr_html_(self) -> str:
+        from longstep_agents.notebook import trajectory_html
+
+        return trajectory_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -56,12 +56,21 @@ class PartSummary:
         return asdict(self)
 
 
+class Results(list[PartSummary]):
+    """The results of all parts; a table in notebooks."""
+
+    def _repr_html_(self) -> str:
+        from longstep_agents.notebook import results_html
+
+        return results_html(self)
+
+
 def summarise(
     header: Mapping[str, Any],
     rows: Sequence[Row],
     *,
     k: Sequence[int] = (),
-) -> list[PartSummary]:
+) -> Results:
     """A summary for each part, in the suite's order; `k` asks for pass@k and pass^k.
 
     Raises:
@@ -72,10 +81,10 @@ def summarise(
     for row in last_tries(list(rows)):
         by_part[row["part"]].append(row)
     retried = Counter(part for (part, _, _), count in tries.items() if count > 1)
-    return [
+    return Results(
         _part(part["name"], part["metric"], by_part[part["name"]], retried[part["name"]], k)
         for part in header["asked"]["parts"]
-    ]
+    )
 
 
 def compare_parts(
