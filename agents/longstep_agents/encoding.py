@@ -13,6 +13,7 @@ from longstep_envs.types import LongstepError
 _MARKUP = re.compile(r"[<\[{|].*[>\]}|]", re.DOTALL)
 _CUT = "\ufffd"
 """What stands for a character of which bytes are missing."""
+_CHARACTER_BYTES = 4
 _SHORT = 512
 """Longer texts are rarely seen again, and would fill the memory."""
 
@@ -101,7 +102,7 @@ class TextDecoder:
         begin = told = 0  # a token's text can depend on the one before it: a space, say
         for end in range(1, len(ids) + 1):
             before, after = self.decode(ids[begin:told]), self.decode(ids[begin:end])
-            whole = not after.endswith(_CUT) or end == len(ids)
+            whole = not after.endswith(_CUT) or end - told == _CHARACTER_BYTES or end == len(ids)
             pieces.append(after[len(before) :] if whole else "")
             if whole:
                 begin, told = told, end

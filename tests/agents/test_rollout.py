@@ -81,7 +81,7 @@ def test_rewards_sum_to_the_score() -> None:
 def test_the_expert_solves_and_its_trajectory_says_so() -> None:
     (played,) = play(TREASURE, [EpisodeRequest("train/3", expert=True)], ExpertAgent())
     assert (played.success, played.score, played.outcome) == (True, 1.0, Outcome.OK)
-    assert played.stop_reason == "success"
+    assert (played.env_id, played.stop_reason) == (TREASURE, "success")
     assert played.final_observation == "The chest is open!"
     assert all(step.action in step.admissible for step in played.steps)
     assert len({step.state_key for step in played.steps}) == len(played.steps)
@@ -112,6 +112,7 @@ def test_a_broken_environment_is_an_error_without_reward(fragile: str) -> None:
     assert (first.counts, first.total_reward, first.success) == (False, 0.0, False)
     assert (first.task_id, first.attempts) == ("a", 2)
     assert "broken" in str(first.error)
+    assert first.env_id == fragile
 
 
 def test_a_broken_agent_is_not_the_environments_fault() -> None:

@@ -102,6 +102,13 @@ def test_parts_of_a_character_are_told_with_its_last(bytewise: TextDecoder, text
     assert "\ufffd" not in "".join(pieces)
 
 
+def test_bytes_that_are_no_text_are_told_all_the_same(bytewise: TextDecoder) -> None:
+    ids = [bytewise.ids("é")[1]] * 20_000  # type: ignore[attr-defined]
+    pieces = bytewise.pieces(ids)
+    assert len(pieces) == len(ids)
+    assert set("".join(pieces)) == {"\ufffd"}
+
+
 def test_a_character_that_was_cut_is_told_as_such(bytewise: TextDecoder) -> None:
     ids = bytewise.ids("é")[:1]  # type: ignore[attr-defined]
     assert bytewise.pieces(ids) == ["\ufffd"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -179,7 +179,7 @@ def write_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
 
 
 def tell_messages(
-    messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] = ()
+    messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
 ) -> str:
     """Written messages, and the tools that are told beside them, as people read them."""
     parts = ["[tools]", *(_compact(tool) for tool in tools)] if tools else []

@@ -113,7 +113,7 @@ class ChatConversation:
         completion = Completion(text=answer.text, stop=answer.stop)
         bridge: tuple[int, ...] = ()
         messages, known = asked["messages"], len(self._asked)
-        begins = not known or messages[:known] != self._asked
+        begins = not (0 < known < len(messages) and messages[:known] == self._asked)
         self._asked = messages
         if self._endpoint.config.token_ids:
             ids, logprobs = answer.tokens()
@@ -129,10 +129,9 @@ class ChatConversation:
             bridge_ids=bridge,
             begins_row=begins,
             completion=completion,
-            # The message after those known is the answer to them.
             shown=tell_messages(messages, asked.get("tools", ()))
             if begins
-            else tell_messages(messages[known + 1 :]),
+            else tell_messages(m for m in messages[known:] if m["role"] != "assistant"),
         )
 
 

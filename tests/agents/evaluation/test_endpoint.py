@@ -42,6 +42,10 @@ def test_a_hosted_model_is_evaluated_and_its_account_kept(bad: Any, tmp_path: Pa
     for row in rows:
         assert row["tokens"] == {"prompt": 300, "sampled": 60}
         assert row["cost"] == pytest.approx(3 * (40 + 60 * 0.5 + 20 * 10) / 1e6)
+        first, second, _ = row["steps"]
+        assert first["begins"]
+        assert first["shown"].startswith("[")
+        assert second["shown"] == f"[user]\n{second['observation']}"
 
 
 def test_an_episode_ends_when_its_cost_is_reached(bad: Any, tmp_path: Path) -> None:
