@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from longstep_envs.types import DataError
 from longstep_training.config import ConfigError, build_config
 from longstep_training.recipe import EvaluationConfig, TrainConfig
 
@@ -134,3 +135,12 @@ def test_an_evaluation_plays_tasks_spread_over_its_set() -> None:
     ids = whole.task_ids()
     assert len(ids) == 12
     assert some.task_ids() == [ids[0], ids[3], ids[6], ids[9]]
+
+
+def test_tasks_may_be_those_that_match_a_pattern() -> None:
+    source = {**TREASURE, "match": "train/1?"}
+    ids = TrainConfig.model_validate({"train": source}).train.task_ids()
+    assert ids == tuple(f"train/1{digit}" for digit in range(10))
+    nothing = TrainConfig.model_validate({"train": {**TREASURE, "match": "nothing*"}})
+    with pytest.raises(DataError, match=r"no task matches 'nothing\*'; there is 'train/0', say"):
+        nothing.train.task_ids()

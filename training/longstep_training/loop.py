@@ -255,7 +255,7 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     texts = [t.final_observation for t in played]
     for trajectory in played:
         texts += [step.observation for step in trajectory.steps]
-        texts += [
-            enclose(write(c, action), action) for step in trajectory.steps for c in step.admissible
-        ]
+        for step in trajectory.steps:
+            said = step.admissible or (step.action,)  # an environment need not list commands
+            texts += [enclose(write(command, action), action) for command in said]
     return texts

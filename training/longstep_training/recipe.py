@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,8 @@ class TaskSource(Config):
     env_kwargs: dict[str, Any] = Field(default_factory=dict)
     split: str | None = None
     """Only the environment's tasks of this split."""
+    match: str | None = None
+    """Only the tasks whose ids match this pattern, such as "train/parse*"."""
     turns: PositiveInt | None = 50
     """The turn limit."""
     tokens: PositiveInt | None = None
@@ -42,7 +45,7 @@ class TaskSource(Config):
         """The environment's tasks, in its order.
 
         Raises:
-            DataError: there are none of this split.
+            DataError: there are none of this split, or none that match.
         """
         return _task_ids(self.model_dump_json())
 
@@ -61,7 +64,12 @@ def _task_ids(source: str) -> tuple[str, ...]:
     if not chosen:
         splits = ", ".join(dict.fromkeys(filter(None, found.values()))) or "none"
         raise DataError(f"{parsed.env_id}: no tasks of split {parsed.split!r}; it has: {splits}")
-    return chosen
+    matching = tuple(t for t in chosen if fnmatchcase(t, parsed.match or "*"))
+    if not matching:
+        raise DataError(
+            f"{parsed.env_id}: no task matches {parsed.match!r}; there is {chosen[0]!r}, say"
+        )
+    return matching
 
 
 class EvaluationConfig(Config):
