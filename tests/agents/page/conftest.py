@@ -1,17 +1,23 @@
 """Runs to show: one as training leaves it, invented, and evaluations that were played."""
 
+from __future__ import annotations
+
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.agents.page.browsing import Viewer, start_chromium
 
 from longstep_agents.evaluation.contestants import BUILT_IN
 from longstep_agents.evaluation.run import Evaluation, EvaluationSettings, Running
 from longstep_tasks.suites import Part
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TASK_TYPES = ("pick_and_place_simple", "look_at_obj_in_light", "pick_two_obj_and_place")
 PLACES = ("cabinet 1", "countertop 2", "drawer 3", "fridge 1", "shelf 2", "sinkbasin 1", "bed 1")
@@ -68,6 +74,23 @@ def evaluations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("expert", "random"):
         Evaluation([part], BUILT_IN[name], settings, Running(concurrency=4)).play(folder / name)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(evaluations: Path) -> Iterator[Browser]:
+    """Started after the evaluations are played: beside it no event loop can be run."""
+    with start_chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def viewer(browser: Browser) -> Iterator[Viewer]:
+    """Opens pages; what they must not do fails the test."""
+    found = Viewer(browser)
+    yield found
+    for context in browser.contexts:
+        context.close()
+    assert found.problems == []
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

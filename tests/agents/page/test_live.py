@@ -6,36 +6,19 @@ import functools
 import http.server
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from tests.agents.page.browsing import Viewer, drawn, start_chromium
+from tests.agents.page.browsing import Viewer, drawn
 
 from longstep_agents.page.export import export
 from longstep_agents.page.serve import Live, make_server
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
 pytestmark = pytest.mark.browser
 
-
-@pytest.fixture(scope="module")
-def browser(evaluations: Path) -> Iterator[Browser]:
-    with start_chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def viewer(browser: Browser) -> Iterator[Viewer]:
-    found = Viewer(browser)
-    yield found
-    for context in browser.contexts:
-        context.close()
-    assert found.problems == []
+MakeRun = Callable[..., Path]
 
 
 @contextmanager
@@ -66,6 +49,23 @@ def test_what_is_appended_is_shown_without_a_reload(
         assert page.evaluate("window.here")
         page.locator("tr[data-episode='23'] a").click()
         drawn(page, "#/run/half/episode/23")
+
+
+def test_training_is_followed_until_it_ends(
+    viewer: Viewer, make_run: MakeRun, tmp_path: Path
+) -> None:
+    whole, folder = make_run(), tmp_path / "run"
+    shutil.copytree(whole, folder)
+    lines = (whole / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:40]))
+    with serving(make_server(Live([folder], seconds=0.0))) as address:
+        page = viewer.open(address, "#/run/run")
+        results = page.get_by_role("region", name="Results")
+        assert "48.0" in results.inner_text()
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write("".join(lines[40:]))
+        page.locator("#live").wait_for(state="hidden")
+        assert "80.0" in results.inner_text()
 
 
 def test_a_folder_works_on_a_static_host(viewer: Viewer, evaluations: Path, tmp_path: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.agents.page.browsing import NARROW, WIDE, Viewer, drawn, start_chromium
+from tests.agents.page.browsing import NARROW, WIDE, Viewer, drawn
 
 from longstep_agents.page.export import export
+from longstep_agents.page.library import Library
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
@@ -41,23 +42,6 @@ def pages(make_run: MakeRun, evaluations: Path, tmp_path_factory: pytest.TempPat
     export([make_run(), evaluations], folder / "honest.html")
     export([make_run(hostile=True), evaluations], folder / "hostile.html")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(pages: Path) -> Iterator[Browser]:
-    """Started after the runs are played: beside it no event loop can be run."""
-    with start_chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def viewer(browser: Browser) -> Iterator[Viewer]:
-    """Opens pages; what they must not do fails the test."""
-    found = Viewer(browser)
-    yield found
-    for context in browser.contexts:
-        context.close()
-    assert found.problems == []
 
 
 @pytest.fixture
@@ -191,3 +175,44 @@ def test_credit_is_a_strip_that_leads_to_its_step(viewer: Viewer, honest: str) -
 def test_tokens_are_shown_by_what_is_known_of_them(viewer: Viewer, honest: str, shade: str) -> None:
     page = viewer.open(honest, f"#/run/{RUN}/episode/0?tokens={shade}")
     assert "go to" in page.locator("[data-step='0']").inner_text()
+
+
+def test_two_runs_are_compared_down_to_the_first_divergence(
+    viewer: Viewer, honest: str, evaluations: Path
+) -> None:
+    page = viewer.open(honest)
+    for name in ("random", "expert"):
+        page.get_by_role("checkbox", name=f"compare {name}").check()
+    page.get_by_role("link", name="Compare the two").click()
+    drawn(page, "#/compare/random/expert")
+    (pair,) = Library([evaluations]).index()["pairs"]
+    assert pair["lost"] == page.locator("tr[data-task] .pair-won").count() > 0
+    page.get_by_role("button", name=f"only the second: {pair['lost']}").click()
+    assert page.locator("tr[data-task]").count() == pair["lost"]
+    page.locator("tr[data-task] a").first.click()
+    page.locator("main[data-view='task']").wait_for()
+    cold = viewer.open(honest, page.url[page.url.index("#") :])
+    step = int(cold.locator("[data-divergence]").get_attribute("data-divergence") or -1)
+    assert step >= 0
+    assert cold.locator(".duel-head .side").count() == 2
+
+
+def test_reliability_counts_and_leads_to_the_episodes(viewer: Viewer, hostile: str) -> None:
+    page = viewer.open(hostile, "#/run/random/reliability")
+    told = dict(
+        zip(
+            page.locator(".counts dt").all_inner_texts(),
+            page.locator(".counts dd").all_inner_texts(),
+            strict=True,
+        )
+    )
+    assert (told["asked for"], told["reported"], told["lost"], told["twice"]) == (
+        "24",
+        "24",
+        "0",
+        "0",
+    )
+    page = viewer.open(hostile, f"#/run/{RUN}/reliability")
+    page.get_by_role("region", name="Errors").locator("a").first.click()
+    page.locator("main[data-view='episode']").wait_for()
+    assert "broke at" in page.locator(".error").inner_text()
