@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -131,21 +131,25 @@ async def collect(
     `on_end` is told of each as soon as it has ended.
     """
 
-    async def play(slot: Slot, request: EpisodeRequest) -> Trajectory:
-        agent = make_agent(request)
-        try:
-            return await play_episode(slot, request, agent, pool.limits)
-        except EngineError as error:
-            return failed(request, Outcome.INFRA_ERROR, error)
-        finally:
-            agent.close()
-
     def tell(report: EpisodeReport[Trajectory]) -> None:
         request = requests[report.index]
         on_end(request, _reported(pool, request, report))
 
+    play = _player(pool, make_agent)
     reports = await pool.run(requests, play, concurrency=concurrency, on_report=tell)
     return [_reported(pool, *pair) for pair in zip(requests, reports, strict=True)]
+
+
+async def collect_one(
+    pool: EnvPool, request: EpisodeRequest, make_agent: AgentFactory
+) -> Trajectory:
+    """Play one request in an open pool; the trajectory may be a failed one."""
+    return _reported(pool, request, await pool.play(request, _player(pool, make_agent)))
+
+
+def spread(request: EpisodeRequest, siblings: int) -> list[EpisodeRequest]:
+    """The requests of a group: they differ in `agent_seed` only."""
+    return [replace(request, agent_seed=request.agent_seed + i) for i in range(siblings)]
 
 
 async def collect_groups(
@@ -157,13 +161,26 @@ async def collect_groups(
     concurrency: int = 256,
 ) -> list[Group]:
     """For each request, a group of `siblings` episodes that differ in `agent_seed` only."""
-    spread = [
-        replace(request, agent_seed=request.agent_seed + sibling)
-        for request in requests
-        for sibling in range(siblings)
-    ]
-    played = await collect(pool, spread, make_agent, concurrency=concurrency)
+    everyone = [sibling for request in requests for sibling in spread(request, siblings)]
+    played = await collect(pool, everyone, make_agent, concurrency=concurrency)
     return [Group(tuple(played[i : i + siblings])) for i in range(0, len(played), siblings)]
+
+
+def _player(
+    pool: EnvPool, make_agent: AgentFactory
+) -> Callable[[Slot, EpisodeRequest], Awaitable[Trajectory]]:
+    """How an episode is played on a slot of the pool."""
+
+    async def play(slot: Slot, request: EpisodeRequest) -> Trajectory:
+        agent = make_agent(request)
+        try:
+            return await play_episode(slot, request, agent, pool.limits)
+        except EngineError as error:
+            return failed(request, Outcome.INFRA_ERROR, error)
+        finally:
+            agent.close()
+
+    return play
 
 
 def _acted_step(observation: str, info: Info, act: Act, reward: float, after: Info) -> Step:

@@ -36,6 +36,9 @@ class Completion:
     stop: str = "end"
     """`end` (the end token), `length`, or the text of a stop string."""
     policy_version: int = 0
+    """Of the weights that sampled the first token."""
+    versions: tuple[int, ...] = ()
+    """Per token, of the weights that sampled it; empty where they did not change on the way."""
     allowed: tuple[tuple[int, ...] | None, ...] | None = None
     """Per token, the ids that a constraint admitted; None where sampling was free."""
     entropies: tuple[float, ...] = ()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, Literal, Self, TypeVar, get_args
@@ -102,6 +103,7 @@ class EnvPool:
             self._backend = ProcessBackend(recipe, workers, envs_per_worker)
         self._running = False
         self._closed = False
+        self._places = asyncio.Semaphore()
 
     async def run(
         self,
@@ -121,12 +123,8 @@ class EnvPool:
             PoolError: the pool is closed or already running.
             BadValueError: `concurrency` is below 1.
         """
-        if self._closed or self._running:
-            state = "is closed" if self._closed else "plays one run at a time"
-            raise PoolError(f"the pool {state}; make another EnvPool")
         if concurrency < 1:
             raise BadValueError(f"concurrency={concurrency}; wanted at least 1")
-        self._running = True
         waiting = iter(enumerate(requests))
         reports: dict[int, EpisodeReport[T]] = {}
 
@@ -138,17 +136,45 @@ class EnvPool:
                 reports[index] = report
                 on_report(report)
 
-        try:
-            self._backend.begin()
+        with self.open():
             async with asyncio.TaskGroup() as players:
                 for _ in range(min(concurrency, self._backend.capacity, len(requests))):
                     players.create_task(player())
-        finally:
-            self._backend.end()
-            self._running = False
         if sorted(reports) != list(range(len(requests))):
             raise PoolError(f"{len(requests)} episodes dispatched, {len(reports)} reported")
         return [reports[index] for index in range(len(requests))]
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """While this is open, in one event loop, `play` may be called at any time.
+
+        Raises:
+            PoolError: the pool is closed or already running.
+        """
+        if self._closed or self._running:
+            state = "is closed" if self._closed else "plays one run at a time"
+            raise PoolError(f"the pool {state}; make another EnvPool")
+        self._running = True
+        self._places = asyncio.Semaphore(self._backend.capacity)
+        try:
+            self._backend.begin()
+            yield
+        finally:
+            self._backend.end()
+            self._running = False
+
+    async def play(
+        self, request: R, play: Callable[[Slot, R], Awaitable[T]], *, index: int = 0
+    ) -> EpisodeReport[T]:
+        """One episode, as soon as there is an environment for it, beside whatever else is played.
+
+        Raises:
+            PoolError: the pool is not open.
+        """
+        if not self._running:
+            raise PoolError("the pool is not open; play in `with pool.open():`, or use `run`")
+        async with self._places:
+            return await self._episode(index, request, play)
 
     def close(self) -> None:
         """Close every environment and end every worker. Harmless when done twice."""

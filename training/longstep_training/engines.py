@@ -13,6 +13,7 @@ from longstep_agents.config import Config, choice_of
 from longstep_agents.model import Model
 from longstep_agents.models.endpoint import VLLMServerConfig
 from longstep_agents.models.engine import EngineConfig, Statistics
+from longstep_agents.models.gate import Gate
 from longstep_agents.models.hf import HFModel
 from longstep_agents.models.vllm import VLLMConfig, VLLMModel
 
@@ -38,8 +39,17 @@ class Sampler(Protocol):
         """What it has done so far."""
         ...
 
+    @property
+    def copied_bytes(self) -> int:
+        """The weights that each new policy is copied to; 0 where the policy samples itself."""
+        ...
+
     def refresh(self, policy_version: int) -> None:
         """The policy's weights have changed: sample from the new ones."""
+        ...
+
+    async def change(self, policy_version: int) -> None:
+        """The same, in the event loop of episodes that go on."""
         ...
 
     def close(self) -> None:
@@ -52,11 +62,21 @@ class SamplerConfig(Config):
 
     name: str
 
+    @property
+    def differs(self) -> bool:
+        """Whether its probabilities are not quite the trainer's."""
+        return True
+
 
 class HFEngineConfig(EngineConfig, SamplerConfig):
     """Options of `hf`: the model that is trained samples itself."""
 
     name: Literal["hf"] = "hf"
+
+    @property
+    def differs(self) -> bool:
+        """In another precision only."""
+        return self.dtype != "policy"
 
 
 class VLLMEngineConfig(VLLMConfig, SamplerConfig):
@@ -72,18 +92,28 @@ class VLLMServerEngineConfig(VLLMServerConfig, SamplerConfig):
 
 
 class Embedded:
-    """The model that is trained, as its own sampler."""
+    """The model that is trained, or a copy of it, as its own sampler."""
 
     def __init__(
-        self, config: HFEngineConfig, model: PreTrainedModel, folder: Path, lanes: int
+        self,
+        config: HFEngineConfig,
+        model: PreTrainedModel,
+        folder: Path,
+        lanes: int,
+        own_weights: bool = False,
     ) -> None:
         """Plan the cache.
 
         Raises:
             BadValueError: the machine has no room for it.
         """
-        self.engine = HFModel(model, config, lanes=lanes)
+        self.engine = HFModel(model, config, lanes=lanes, own_weights=own_weights)
         self.context = self.engine.context
+
+    @property
+    def copied_bytes(self) -> int:
+        """Those of the copy."""
+        return self.engine.copied_bytes
 
     @property
     def statistics(self) -> Statistics:
@@ -92,6 +122,10 @@ class Embedded:
 
     def refresh(self, policy_version: int) -> None:
         """Forget what was computed with the old weights."""
+        self.engine.refresh(policy_version)
+
+    async def change(self, policy_version: int) -> None:
+        """Take the new weights between two passes, in the middle of completions too."""
         self.engine.refresh(policy_version)
 
     def close(self) -> None:
@@ -104,13 +138,15 @@ class _Handed:
     def __init__(
         self, engine: VLLMModel | VLLMServer, model: PreTrainedModel, context: int | None
     ) -> None:
-        self.engine, self._model = engine, model
+        self.engine = Gate(engine)
+        self._engine, self._model = engine, model
         self.context: int = context or model.config.max_position_embeddings
+        self.copied_bytes = sum(tensor.nbytes for tensor in model.parameters())
 
     @property
     def statistics(self) -> Statistics:
         """What is known here of what it has done."""
-        engine = self.engine
+        engine = self._engine
         return Statistics(
             sampled=engine.sampled_tokens,
             useful=engine.sampled_tokens,
@@ -120,14 +156,25 @@ class _Handed:
 
     def refresh(self, policy_version: int) -> None:
         """Hand the weights over."""
-        asyncio.run(self.engine.load(self._model.state_dict(), policy_version))
+        asyncio.run(self.change(policy_version))
+
+    async def change(self, policy_version: int) -> None:
+        """Hand the weights over between two completions of each episode."""
+        async with self.engine.shut():
+            await self._engine.load(self._model.state_dict(), policy_version)
 
     def close(self) -> None:
         """End the engine."""
-        asyncio.run(self.engine.close())
+        asyncio.run(self._engine.close())
 
 
-def vllm(config: VLLMEngineConfig, model: PreTrainedModel, folder: Path, lanes: int) -> Sampler:
+def vllm(
+    config: VLLMEngineConfig,
+    model: PreTrainedModel,
+    folder: Path,
+    lanes: int,
+    own_weights: bool = True,
+) -> Sampler:
     """vLLM, started on the policy's folder.
 
     Raises:
@@ -138,7 +185,11 @@ def vllm(config: VLLMEngineConfig, model: PreTrainedModel, folder: Path, lanes: 
 
 
 def vllm_server(
-    config: VLLMServerEngineConfig, model: PreTrainedModel, folder: Path, lanes: int
+    config: VLLMServerEngineConfig,
+    model: PreTrainedModel,
+    folder: Path,
+    lanes: int,
+    own_weights: bool = True,
 ) -> Sampler:
     """A vLLM server; it gets the policy's weights before it is asked for anything.
 
@@ -166,11 +217,17 @@ else:
 
 
 def make_sampler(
-    config: SamplerConfig, model: PreTrainedModel, folder: Path, lanes: int
+    config: SamplerConfig,
+    model: PreTrainedModel,
+    folder: Path,
+    lanes: int,
+    own_weights: bool = False,
 ) -> Sampler:
     """The engine of a run, for `model`, which was read from `folder`, and so many episodes.
+
+    With `own_weights` it may sample while the model is trained; vLLM always may.
 
     Raises:
         LongstepError: the engine cannot be had, or cannot run this policy here.
     """
-    return ENGINES[config.name](config, model, folder, lanes)
+    return ENGINES[config.name](config, model, folder, lanes, own_weights)

@@ -23,6 +23,10 @@ class EngineConfig(Config):
     """Copy the keys and values of what another session has read, in place of reading it again."""
     context: PositiveInt | None = None
     """Tokens of the longest row; without it, those of the policy."""
+    keep_cache: bool = False
+    """Where the weights change in the middle of episodes, go on with the keys and values that the
+    old ones gave. Else what the policy has read is read again, and every token is sampled just as
+    the weights of its version would have it."""
 
 
 @dataclass(frozen=True, slots=True)

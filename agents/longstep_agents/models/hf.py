@@ -21,13 +21,12 @@ from longstep_agents.models.cache_plan import CachePlan, free_memory
 from longstep_agents.models.drawing import Draw, draw
 from longstep_agents.models.engine import EngineConfig, Statistics
 from longstep_agents.models.lean import LeanDecoder
+from longstep_agents.models.precision import chosen_dtype
 from longstep_agents.models.prefixes import BLOCK, PrefixIndex, common_prefix
 from longstep_agents.models.twin import Twin
 from longstep_agents.types import Completion
 
 _FIRST_CAPACITY = 256
-_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")
-"""What processors call it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +52,7 @@ class _Request:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     allowed: list[tuple[int, ...] | None] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
     forced: int = 0
 
 
@@ -72,21 +72,29 @@ class HFModel:
     """
 
     def __init__(
-        self, model: PreTrainedModel, config: EngineConfig | None = None, *, lanes: int = 256
+        self,
+        model: PreTrainedModel,
+        config: EngineConfig | None = None,
+        *,
+        lanes: int = 256,
+        own_weights: bool = False,
     ) -> None:
         """Plan the cache for `lanes` sessions at a time.
+
+        With `own_weights` the engine samples from a copy, which only `refresh` changes, so that the
+        model may be trained at the same time.
 
         Raises:
             BadValueError: the machine has no room for it.
         """
         config = config or EngineConfig()
-        dtype = _dtype(model, config)
+        dtype = chosen_dtype(model, config)
         plan = CachePlan.of(model.config, dtype, lanes, config.context)
         plan.require(free_memory(model.device))
         context, on_cpu = plan.context, model.device.type == "cpu"
         self.context = context
         """Tokens of the longest row that can be held."""
-        self._twin = Twin(model, dtype) if dtype != model.dtype else None
+        self._twin = Twin(model, dtype) if own_weights or dtype != model.dtype else None
         self._model = self._twin.model if self._twin else model
         lean = config.lean and LeanDecoder.knows(self._model)
         self._lean = LeanDecoder(self._model) if lean else None
@@ -106,7 +114,7 @@ class HFModel:
         self._waiting: list[tuple[Sequence[int], SamplingParams, asyncio.Future[Completion]]] = []
         self._running: list[_Request] = []
         self._driver: asyncio.Task[None] | None = None
-        self._shares = config.share_prefixes
+        self._shares, self._keeps = config.share_prefixes, config.keep_cache
         self._prefixes = PrefixIndex[_Lane](2 * lanes * (context // BLOCK + 1))
         self._counts: Counter[str] = Counter()
         self._busy, self._began = 0.0, time.perf_counter()
@@ -161,14 +169,31 @@ class HFModel:
             if self._waiting:
                 self._wake()
 
+    @property
+    def copied_bytes(self) -> int:
+        """What a `refresh` copies."""
+        return self._twin.size if self._twin is not None else 0
+
     def refresh(self, policy_version: int) -> None:
-        """The weights have changed: forget every cached token."""
+        """The weights have changed: go on with the new ones.
+
+        What the old ones have read is forgotten; sessions read it again as they go on. With
+        `keep_cache` they go on from it, but nobody else does. To be called in the event loop that
+        is sampled in, where there is one: between two passes, that is.
+        """
         self.policy_version = policy_version
         if self._twin is not None:
             self._twin.refresh()
         self._prefixes.clear()
+        kept = {lane.index for lane in self._lanes.values()} if self._keeps else set[int]()
+        for request in self._running:
+            lane = request.lane
+            if lane.index not in kept:
+                lane.pending = [*lane.fed, *lane.pending]
+                self._counts.update(computed=len(lane.fed))
         for lane in self._all:
-            lane.fed.clear()
+            if lane.index not in kept:
+                lane.fed.clear()
 
     def _wake(self) -> None:
         if self._driver is None or self._driver.done():
@@ -238,7 +263,7 @@ class HFModel:
         drawn = draw(logits, [_what_to_draw(request) for request in ready])
         going = []
         for request, (token, logprob) in zip(ready, drawn, strict=True):
-            _append(request, token, logprob)
+            self._append(request, token, logprob)
             if not (self._is_whole(request, token) or self._follow_forced(request)):
                 going.append(request)
         self._running = going + held
@@ -308,7 +333,7 @@ class HFModel:
         """Append tokens that the constraint leaves no choice about; True when it is whole."""
         while request.node is not None and len(request.node) == 1:
             (token,) = request.node
-            _append(request, token, 0.0)
+            self._append(request, token, 0.0)
             request.forced += 1
             if self._is_whole(request, token):
                 return True
@@ -318,11 +343,13 @@ class HFModel:
         ended = token in request.params.stop_ids or (request.node is not None and not request.node)
         if not ended and len(request.ids) < request.params.max_tokens:
             return False
+        changed = request.versions[0] != request.versions[-1]
         completion = Completion(
             ids=tuple(request.ids),
             logprobs=tuple(request.logprobs),
             stop="end" if ended else "length",
-            policy_version=self.policy_version,
+            policy_version=request.versions[0],
+            versions=tuple(request.versions) if changed else (),
             allowed=None if request.node is None else tuple(request.allowed),
         )
         if not request.future.done():
@@ -331,14 +358,14 @@ class HFModel:
             self._counts.update(useful=drawn, forced=request.forced)
         return True
 
-
-def _append(request: _Request, token: int, logprob: float) -> None:
-    request.ids.append(token)
-    request.logprobs.append(logprob)
-    request.allowed.append(None if request.node is None else tuple(request.node))
-    request.lane.pending.append(token)
-    if request.node is not None:
-        request.node = request.node[token]
+    def _append(self, request: _Request, token: int, logprob: float) -> None:
+        request.ids.append(token)
+        request.logprobs.append(logprob)
+        request.versions.append(self.policy_version)
+        request.allowed.append(None if request.node is None else tuple(request.node))
+        request.lane.pending.append(token)
+        if request.node is not None:
+            request.node = request.node[token]
 
 
 def _what_to_draw(request: _Request) -> Draw:
@@ -357,17 +384,3 @@ def _settled(model: PreTrainedModel) -> Iterator[None]:
     finally:
         if training:
             model.train()
-
-
-def _dtype(model: PreTrainedModel, config: EngineConfig) -> torch.dtype:
-    """What to compute in."""
-    wanted = config.dtype == "bfloat16" or (config.dtype == "auto" and _has_bfloat16(model.device))
-    policy: torch.dtype = model.dtype
-    return torch.bfloat16 if wanted else policy
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return device.type == "cpu" and any(able.get(name) for name in _BFLOAT16)

@@ -21,14 +21,20 @@ class Twin:
         """Copy `policy`, which may be wrapped by peft."""
         self._policy = policy
         whole: Any = copy.deepcopy(policy)
+        whole.__dict__.pop("forward", None)  # one that was put there is bound to the policy itself
         self.model: PreTrainedModel = whole.merge_and_unload() if _adapted(whole) else whole
         self.model.eval().requires_grad_(False)
         for parameter in self.model.parameters():  # buffers, such as of positions, stay precise
             parameter.data = parameter.data.to(dtype)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the weights."""
+        return sum(weight.nbytes for weight in self.model.parameters())
+
     @torch.no_grad()
     def refresh(self) -> None:
-        """Take over the policy's weights as they are now."""
+        """Take over the policy's weights as they are now; nobody may change them meanwhile."""
         source: Any = self._policy
         base: nn.Module = source.get_base_model() if _adapted(source) else source
         for name, weight in self.model.named_parameters():
