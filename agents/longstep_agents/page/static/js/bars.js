@@ -118,15 +118,14 @@ export function heatField(title, note, rows) {
   const say = (row, c, value) => () => { told.textContent = `${x[c * wide]}, turn ${row.label}: ${value.toFixed(2)}`; };
   const field = cells.flatMap((line, r) =>
     line.map((value, c) => value === null ? null : s("rect", {
-      x: 36 + c * w, y: 4 + r * tall, width: w + 0.3, height: tall + 0.3, class: "heat", "--part": (value / most).toFixed(3), onpointerenter: say(rows[r], c, value),
+      x: c * w, y: r * tall, width: w + 0.3, height: tall + 0.3, class: "heat", "--part": (value / most).toFixed(3), onpointerenter: say(rows[r], c, value),
     })));
   const some = [0, Math.floor((rows.length - 1) / 2), rows.length - 1].filter((r, i, all) => all.indexOf(r) === i);
-  const right = 36 + columns * w;
   return h(
     "figure",
     { class: "chart", role: "img", "aria-label": `${title}: at most ${most.toFixed(2)}` },
     h("figcaption", {}, h("span", { class: "chart-title" }, title), told),
-    s("svg", { viewBox: `0 0 ${right + 8} 132`, preserveAspectRatio: "none", class: "heat-field", "aria-hidden": "true" }, field),
+    s("svg", { viewBox: `0 0 ${columns * w} 112`, preserveAspectRatio: "none", class: "heat-field", "aria-hidden": "true" }, field),
     h("div", { class: "heat-scale", "aria-hidden": "true" }, h("span", {}, `turn ${rows[some[0]].label} at the top, ${rows.at(-1).label} at the bottom`), h("i", {}), h("span", {}, `0 – ${most.toFixed(2)}`)),
   );
 }

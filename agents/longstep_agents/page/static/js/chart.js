@@ -77,7 +77,7 @@ function axes(chart, across, up, { low, high, right, height }) {
   }
   const from = across.back(MARGIN.left);
   const to = across.back(right);
-  for (const value of ticks(from, to, 4)) {
+  for (const value of ticks(from, to, 4).filter(Number.isInteger)) {
     const x = across(value);
     const anchor = x > right - 8 ? "end" : "middle";
     group.append(s("text", { x, y: height - 6, "text-anchor": anchor }, String(value)));

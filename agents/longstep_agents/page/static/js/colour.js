@@ -4,14 +4,10 @@
 import { isNumber } from "./format.js";
 
 export function creditLook(value, most) {
-  if (!isNumber(value)) return { class: "unknown" };
+  if (!isNumber(value) || value === 0) return { class: "unknown" };
   const part = most > 0 ? Math.min(Math.abs(value) / most, 1) : 0;
   return { class: value < 0 ? "blame" : "credit", "--part": part.toFixed(3) };
 }
 
 // The largest size of what is coloured together, so that colours mean the same side by side.
 export const mostOf = (values) => values.reduce((most, v) => (isNumber(v) ? Math.max(most, Math.abs(v)) : most), 0);
-
-export function creditLegend(most, digits = 2) {
-  return { low: `−${most.toFixed(digits)}`, high: `+${most.toFixed(digits)}` };
-}

@@ -126,7 +126,7 @@ const varies = (curve) => curve.y.some((value) => Number.isFinite(value) && valu
 function small(chart, names, held) {
   if (chart.heat) return heat(chart, names, held);
   const shown = names.slice(0, MANY_LINES);
-  const label = (name) => words(name.split(".").at(-1)).replace("reference kl", "reference").replace("sampler kl", "sampler").replace(" per second", "");
+  const label = (name) => words(name.split(".").at(-1).replace(/^gate_/, "")).replace("reference kl", "reference").replace("sampler kl", "sampler").replace(" per second", "");
   const title = shown.length === 1 && chart.of?.length > 1 ? words(shown[0]) : chart.title;
   return lineChart({ title, rate: chart.rate, whole: chart.whole, series: shown.map((name) => named(held, held.get(name), label(name))) });
 }

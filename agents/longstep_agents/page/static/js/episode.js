@@ -54,7 +54,7 @@ function episodeHead(run, n, row) {
   ].filter(([, value]) => value !== null && value !== "");
   return h("header", { class: "lead" },
     h("div", { class: "pagers" }, to(n - 1, "←", "The episode before"), to(n + 1, "→", "The next episode")),
-    h("p", { class: "eyebrow" }, `Episode ${n} · ${words(row.task_type)}`),
+    h("p", { class: "eyebrow" }, [`Episode ${n}`, words(row.task_type)].filter(Boolean).join(" · ")),
     h("h1", { class: "task-name" }, h("span", { class: row.success ? "solved-mark" : "missed-mark", title: row.success ? "solved" : "not solved" }, row.success ? "● " : "○ "), row.task_id),
     h("dl", { class: "facts-line" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     row.error && h("p", { class: "error" }, prose(row.error)));

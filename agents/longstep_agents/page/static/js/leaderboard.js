@@ -25,7 +25,7 @@ export function leaderboard({ index, query, redraw }) {
     { class: "page wide" },
     h("header", { class: "lead" },
       h("h1", {}, index.title || "Runs"),
-      h("p", { class: "faint" }, "Means in per cent, with 95 % intervals. Thin ticks are the baselines.")),
+      h("p", { class: "faint" }, `Means in per cent, with 95 % intervals.${rows.some((row) => row.baseline) ? " Thin ticks are the baselines." : ""}`)),
     h("div", { class: "toolbar" },
       measures.length > 1 && choice("Measure", measures.map((m) => [m, words(m)]), show, (value) => change({ show: value === "headline" ? "" : value })),
       comparing(picked)),
@@ -54,7 +54,7 @@ function blocks(rows) {
       home.names.push(...names.filter((name) => !home.names.includes(name)));
     } else found.push({ names, rows: [row] });
   }
-  return found.sort((a, b) => b.rows.length - a.rows.length);
+  return found.sort((a, b) => Boolean(b.names.length) - Boolean(a.names.length) || b.rows.length - a.rows.length);
 }
 
 function measuresOf(rows) {
@@ -111,11 +111,14 @@ function columns(block, show) {
     cell: (row, ghosts) => estimateCell(row, row.parts.get(name), show, ghosts),
   });
   const plain = (name, value, form, title) => ({ name, title, value, cell: (row) => h("td", { class: "n" }, form(value(row))) });
+  const played = (row) => sum(row, (p) => p.success?.episodes) || row.run.episodes?.count;
+  const learnt = (row) => row.run.curves?.findLast((curve) => curve.name === "success")?.y.findLast(isNumber);
   const cost = (row) => (parts(row).some((p) => isNumber(p.cost)) ? sum(row, (p) => p.cost) : null);
   return [
     ...(block.names.length > 1 ? [{ ...plain("mean", (row) => meanOf(row, block.names, show), percent, "unweighted, over all sets"), strong: true }] : []),
     ...block.names.map(ofPart),
-    plain("episodes", (row) => sum(row, (p) => p.success?.episodes), count),
+    ...(block.names.length ? [] : [plain("success in training", learnt, percent, "of the last iteration")]),
+    plain("episodes", played, count),
     plain("turns", (row) => perEpisode(row, (p) => p.turns), (v) => number(v, 1), "of an episode"),
     plain("tokens", (row) => perEpisode(row, tokensOf), (v) => (v ? brief(v) : "–"), "of an episode, read and written"),
     plain("faults", (row) => sum(row, (p) => p.faults), count, "episodes that the agent did not end"),

@@ -17,6 +17,7 @@ const POLL_SECONDS = 3;
 let index = null;
 let keys = {};
 let drawing = 0;
+let drawn = "";
 
 const findRun = (id) => index.runs.find((run) => run.id === id);
 
@@ -56,8 +57,8 @@ function missing({ path }) {
 
 async function draw({ moved = false } = {}) {
   const mine = (drawing += 1);
-  const place = parse(location.hash);
-  const view = choose(place);
+  const asked = location.hash || "#/";
+  const view = choose(parse(asked));
   const stage = document.getElementById("view");
   keys = {};
   let made;
@@ -68,12 +69,13 @@ async function draw({ moved = false } = {}) {
   }
   if (mine !== drawing) return;
   const restore = moved ? () => window.scrollTo(0, 0) : keepPlace(stage);
+  drawn = signature(index);
   stage.replaceChildren(made);
   stage.dataset.view = view.name;
   crumbs(view.trail);
   restore();
   made.dispatchEvent(new CustomEvent("shown", { detail: { moved } }));
-  document.body.dataset.ready = location.hash || "#/";
+  document.body.dataset.ready = asked;
 }
 
 // A row may lack what a view expects: say so there, and keep the rest of the page alive.
@@ -95,6 +97,7 @@ function crumbs(trail) {
   document.title = [...trail].reverse().map(([, title]) => title).join(" · ");
 }
 
+// What changes when a run goes on.
 const signature = (found) => JSON.stringify([found.live, found.runs.map((run) => [run.id, run.ended, run.seconds, run.episodes?.count, run.parts?.length, run.marks?.length, run.curves?.[0]?.x.length])]);
 
 async function watch() {
@@ -104,18 +107,18 @@ async function watch() {
   if (!index.live || !isServed()) return;
   await new Promise((wake) => setTimeout(wake, POLL_SECONDS * 1000));
   try {
-    const found = await load("index");
-    const news = signature(found) !== signature(index);
-    index = found;
+    index = await load("index");
     sign.classList.remove("lost");
-    // An episode that has ended does not change: what is read there is left alone.
-    if (news && choose(parse(location.hash)).name !== "episode") await draw();
+    if (signature(index) !== drawn && !busy()) await draw();
   } catch {
     sign.classList.add("lost");
     sign.textContent = "connection lost, trying again";
   }
   watch();
 }
+
+// An episode that has ended does not change, and an open list must not close under the reader.
+const busy = () => choose(parse(location.hash)).name === "episode" || document.activeElement?.matches("select");
 
 async function start() {
   const stage = document.getElementById("view");

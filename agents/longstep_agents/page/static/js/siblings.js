@@ -1,10 +1,11 @@
 // The episodes of a group beside each other, joined where they stood in the same state: the same
 // state, another action, another credit is what step-level credit is about.
 
-import { h, link, prose, s, sized } from "./dom.js";
+import { h, link, s, sized } from "./dom.js";
 import { episodeRow } from "./data.js";
 import { creditLook, mostOf } from "./colour.js";
 import { isNumber, number, plural, signed } from "./format.js";
+import { seen } from "./steps.js";
 import { creditsOf } from "./strip.js";
 import { episodeLink } from "./route.js";
 
@@ -137,11 +138,11 @@ function stateTable(run, lanes, places) {
   const groups = byAction(places);
   const most = mostOf(groups.map((group) => group.credit));
   const reached = new Set(places.map((p) => p.lane)).size;
-  const seen = lanes[places[0].lane].row.steps[places[0].step].observation;
+  const text = lanes[places[0].lane].row.steps[places[0].step].observation;
   return h(
     "div",
     { class: "state-grid" },
-    h("div", {}, h("p", { class: "eyebrow" }, `One state, reached by ${reached} of ${lanes.length}`), prose(seen, { class: "seen" })),
+    h("div", {}, h("p", { class: "eyebrow" }, `One state, reached by ${reached} of ${lanes.length}`), seen(text)),
     h("table", { class: "plain actions" },
       h("thead", {}, h("tr", {}, h("th", {}, "then did"), h("th", { class: "n" }, "credit"), h("th", { class: "n" }, "times"), h("th", { class: "n" }, "solved"), h("th", {}, "in"))),
       h("tbody", {}, groups.map(({ action, held, credit }) => {

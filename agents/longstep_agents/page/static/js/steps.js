@@ -3,7 +3,7 @@
 import { fold, h, prose, link } from "./dom.js";
 import { creditLook, mostOf } from "./colour.js";
 import { count, isNumber, number, plural, signed, words } from "./format.js";
-import { creditsOf, gatesOf, isGate } from "./strip.js";
+import { creditsOf, gateName, gatesOf, isGate } from "./strip.js";
 import { tokenView } from "./tokens.js";
 import { episodeLink } from "./route.js";
 
@@ -16,7 +16,7 @@ export function stepList(run, n, row, { shade, told }) {
   return h(
     "div",
     { class: steps.length > 60 ? "steps long" : "steps" },
-    steps.length > 0 && h("article", { class: "step opening" }, h("div", { class: "gutter" }, h("span", { class: "faint" }, "task")), h("div", { class: "body" }, prose(steps[0].observation, { class: "seen" }))),
+    steps.length > 0 && h("article", { class: "step opening" }, h("div", { class: "gutter" }, h("span", { class: "faint" }, "task")), h("div", { class: "body" }, seen(steps[0].observation))),
     steps.map((step, k) => stepView(step, k, context)),
   );
 }
@@ -34,9 +34,18 @@ function stepView(step, k, { run, n, row, shade, told, most }) {
       thought(step, k),
       said(step, { shade, told, most }),
       h("p", { class: "did" }, h("span", { class: "prompt", "aria-hidden": "true" }, "›"), prose(step.action || "(nothing)", { class: "action" }), marks(step)),
-      prose(back ?? "", { class: "seen" })),
+      seen(back)),
     numbers(step, look),
   );
+}
+
+// Listings, tables and terminals are read in columns; prose is not.
+const LISTED_LINE = /^(\t| {2,}|[$+\-@#<>{}|]|\s*\d+[\s|:])/;
+
+export function seen(text) {
+  const lines = String(text ?? "").split("\n", 200);
+  const listed = lines.filter((line) => LISTED_LINE.test(line)).length;
+  return prose(text, { class: listed >= 3 && listed >= lines.length / 5 ? "seen listing" : "seen" });
 }
 
 function marks(step) {
@@ -87,7 +96,7 @@ function numbers(step, look) {
     ["credit", isNumber(step.credit) ? h("span", { class: `figure ${look.class}` }, signed(step.credit)) : null],
     ["reward", isNumber(step.reward) ? signed(step.reward) : null],
     ...Object.entries(step.parts || {}).filter(([name]) => !isGate(name)).map(([name, value]) => [words(name), number(value)]),
-    ...gatesOf(step).map(([name, open]) => [words(name.replace(/^gates?[._:]/, "")), h("span", { class: open ? null : "fault" }, open ? "open" : "closed")]),
+    ...gatesOf(step).map(([name, open]) => [gateName(name), h("span", { class: open ? null : "fault" }, open ? "open" : "closed")]),
     ["log-prob.", isNumber(step.logprob) && step.logprob !== 0 ? number(step.logprob) : null],
   ].filter(([, value]) => value !== null);
   return h("dl", { class: "margin" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));

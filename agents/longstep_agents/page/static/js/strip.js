@@ -2,11 +2,13 @@
 
 import { h } from "./dom.js";
 import { creditLook, mostOf } from "./colour.js";
-import { isNumber, number, signed } from "./format.js";
+import { isNumber, number, signed, words } from "./format.js";
 
 export const creditsOf = (row) => (row?.steps || []).map((step) => step.credit);
 
-export const isGate = (name) => /^gates?[._:]/.test(name);
+const GATE = /^gates?[\s._:]+/;
+export const isGate = (name) => GATE.test(name);
+export const gateName = (name) => words(name.replace(GATE, ""));
 
 function told(step, k, last) {
   const said = [`step ${k}`, step.action && `“${String(step.action).slice(0, 80)}”`];
@@ -14,7 +16,7 @@ function told(step, k, last) {
   if (step.reward) said.push(`reward ${signed(step.reward)}`);
   if (step.action_valid === false) said.push("not valid");
   if (step.fault) said.push(`fault: ${step.fault}`);
-  for (const [name, open] of gatesOf(step)) said.push(`${name} ${open ? "open" : "closed"}`);
+  for (const [name, open] of gatesOf(step)) said.push(`gate ${gateName(name)} ${open ? "open" : "closed"}`);
   if (last) said.push("last");
   return said.filter(Boolean).join(", ");
 }
@@ -33,7 +35,7 @@ export function creditStrip(row, current, pick, aside) {
     h("div", { class: `strip${steps.length > 60 ? " dense" : ""}` }, cells),
     most > 0
       ? h("div", { class: "strip-legend", "aria-hidden": "true" }, h("span", {}, `−${number(most)}`), h("i", { class: "ramp" }), h("span", {}, `+${number(most)}`), h("span", { class: "faint" }, "credit of a step"), aside)
-      : h("div", { class: "strip-legend faint" }, "No credit is kept for this episode.", aside),
+      : h("div", { class: "strip-legend faint" }, steps.some((step) => isNumber(step.credit)) ? "The credit of every step is 0." : "No credit is kept for this episode.", aside),
   );
 }
 

@@ -2,12 +2,13 @@
 // side by side wherever both stood in the same state.
 
 import { alignSteps, commonStart } from "./align.js";
-import { fold, h, link, prose } from "./dom.js";
+import { fold, h, link } from "./dom.js";
 import { creditLook, mostOf } from "./colour.js";
 import { pairTasks } from "./compare.js";
 import { episodeRow } from "./data.js";
 import { isNumber, nameOf, plural, signed, words } from "./format.js";
 import { episodeLink } from "./route.js";
+import { seen } from "./steps.js";
 import { creditsOf } from "./strip.js";
 
 export async function taskView({ first, second, part, task }) {
@@ -26,7 +27,7 @@ export async function taskView({ first, second, part, task }) {
       h("p", { class: "faint" }, "An equals sign stands between steps that were taken in the same state.")),
     h("div", { class: "duel" },
       h("div", { class: "duel-row duel-head" }, sides.map(sideHead)),
-      (a[0] || b[0]) && h("div", { class: "duel-start" }, prose((a[0] || b[0]).observation, { class: "seen" })),
+      (a[0] || b[0]) && h("div", { class: "duel-start" }, seen((a[0] || b[0]).observation)),
       common > 0 && fold("common", `${plural(common, "step")} in common`, () => h("div", {}, a.slice(0, common).map((_, k) => pairRow(sides, { left: k, right: k, met: true }, most)))),
       parting(a, b, common),
       alignSteps(a, b, common).map((row) => pairRow(sides, row, most)),
@@ -57,5 +58,5 @@ function sideStep({ run, n, row, steps }, k, most) {
     h("p", { class: "did" }, h("a", { class: "step-number", href: episodeLink(run, n, k) }, String(k)), h("span", { class: "action" }, step.action || "(nothing)"),
       isNumber(step.credit) && h("span", { class: `pill ${look.class}`, "--part": look["--part"] }, signed(step.credit)),
       step.action_valid === false && h("span", { class: "tag warn" }, "not valid here")),
-    prose(steps[k + 1]?.observation ?? row.final_observation ?? "", { class: "seen" }));
+    seen(steps[k + 1]?.observation ?? row.final_observation));
 }
