@@ -90,7 +90,8 @@ def trace_row(
         decoder: Reads the tokens of the policy, if there is one whose tokens are known.
         tokens: Keep the replies token by token.
     """
-    credit: Sequence[StepCredit | None] = credit_S or [None] * len(trajectory.steps)
+    nothing = [None] * len(trajectory.steps)
+    credit: Sequence[StepCredit | None] = nothing if credit_S is None else credit_S
     return {
         **({"env_id": trajectory.env_id} if trajectory.env_id else {}),
         "task_id": trajectory.task_id,

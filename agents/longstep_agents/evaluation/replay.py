@@ -182,9 +182,7 @@ async def replay_episode(slot: Slot, row: Row) -> Replayed:
     return replayed
 
 
-def first_difference(
-    row: Row, replayed: Replayed, world: World
-) -> tuple[int, str, Any, Any] | None:
+def first_difference(row: Row, replayed: Replayed, world: World) -> Found | None:
     """The first place where a replay is not as recorded; None where there is none."""
     said, rewards = iter(replayed.said), iter(replayed.rewards)
     heard, steps = next(said), row["steps"]
