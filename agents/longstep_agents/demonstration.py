@@ -53,25 +53,17 @@ class DemonstratingAgent(LanguageAgent):
         """
         action = (await self._teacher.act(seen.text, info)).action
         if self._parser is not None:
-            self._say_whole(self._parser.write(self._meant(action)))
+            self._voice.say(self._parser.write(self._meant(action)), self._config.max_tokens)
             act = await super()._choose(seen, info)
             return act if act.aside is not None else replace(act, action=action)
         config = self._config.action
         written = choices(info.get("admissible_commands") or [], config)
         text = next((text for text, command in written.items() if command == action), None)
-        self._say_whole(enclose(write(action, config) if text is None else text, config))
+        whole = enclose(write(action, config) if text is None else text, config)
+        self._voice.say(whole, self._config.max_tokens)
         # What is not listed could not have been sampled under the constraint.
         act = await super()._choose(seen, info if text is not None else Info())
         return replace(act, action=action, valid=True)
-
-    def _say_whole(self, text: str) -> None:
-        tokens, most = len(self._conversation.tokens(text)), self._config.max_tokens
-        if tokens > most:
-            raise BadValueError(
-                f"a demonstration of {tokens} tokens is longer than the policy may write: set "
-                f"agent.max_tokens = {tokens}, or more, in place of {most}; it is {show(text)}"
-            )
-        self._voice.text = text
 
     def _meant(self, action: str) -> str | ToolCall:
         """A call of one of the environment's tools, or a command."""
@@ -90,6 +82,20 @@ class Voice:
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         self.text = ""
+
+    def say(self, text: str, most: int) -> None:
+        """Say this next, and all of it.
+
+        Raises:
+            BadValueError: it has more than `most` tokens.
+        """
+        tokens = len(self._renderer.completion(text))
+        if tokens > most:
+            raise BadValueError(
+                f"a demonstration of {tokens} tokens is longer than the policy may write: set "
+                f"agent.max_tokens = {tokens}, or more, in place of {most}; it is {show(text)}"
+            )
+        self.text = text
 
     async def sample(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
         """The text, as a sample under the constraint if that admits it."""

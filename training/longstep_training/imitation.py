@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -22,7 +23,10 @@ class ImitationConfig(Config):
 
     iterations: NonNegativeInt = 0
     demonstrations: PositiveInt = 256
-    """Episodes of one iteration, played afresh."""
+    """Episodes of one iteration, played afresh, or drawn from `recorded`."""
+    recorded: Path | None = None
+    """A file in the Agent Trajectory Interchange Format, or a folder of such, to imitate in place
+    of the expert."""
     schedule: Schedule = Schedule(updates=16)
     experts: dict[str, PositiveFloat] = Field(default={"plan": 1.0}, min_length=1)
     """Share of each kind of expert plan."""

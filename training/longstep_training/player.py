@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +27,7 @@ from longstep_agents.types import Group, Trajectory
 from longstep_envs import EnvPool, Limits
 from longstep_envs.registry import make
 from longstep_envs.types import LongstepError
+from longstep_training.demonstrations import Demonstrations
 from longstep_training.distributed import World
 from longstep_training.engines import make_sampler
 from longstep_training.imitation import draw_requests, make_teacher
@@ -81,7 +83,13 @@ class Player:
         self._pools: dict[str, EnvPool] = {}
         self._played = config.train
         self._spent = Counter(asdict(Spent()))
-        self.sampler = make_sampler(config.engine, model, folder, config.run.concurrency)
+        self.sampler = make_sampler(
+            config.engine,
+            model,
+            folder,
+            config.run.concurrency,
+            own_weights=config.rl.staleness > 0,
+        )
 
     def check(self) -> None:
         """See whether the agent's first prompt of the first task fits the policy.
@@ -92,9 +100,29 @@ class Player:
         """
         _first_act(self._config, self._conversation(Voice(self._renderer)))
 
+    @cached_property
+    def recorded(self) -> Demonstrations | None:
+        """What was recorded to be imitated.
+
+        Raises:
+            DataError: nothing of it can be.
+        """
+        settings = self._config.imitation
+        if settings.recorded is None or not settings.iterations:
+            return None
+        source = self._config.train.model_copy(update={"turns": settings.turns})
+        kit = _kit(self._config.agent, source)
+        context = self.sampler.context
+        return Demonstrations(settings.recorded, source, self._renderer, kit, context)
+
     def demonstrate(self, rng: random.Random) -> list[Group]:
-        """Fresh expert demonstrations on training tasks, one a group; failures are dropped."""
+        """Fresh expert demonstrations on training tasks, or recorded ones, one a group.
+
+        What fails is dropped.
+        """
         settings, kit = self._config.imitation, _kit(self._config.agent, self._config.train)
+        if self.recorded is not None:
+            return self._world.share(self.recorded.draw(settings.demonstrations, rng))
         requests = draw_requests(self._draw(rng, settings.demonstrations), rng, settings)
 
         def make_agent(request: EpisodeRequest) -> Agent:
@@ -113,10 +141,7 @@ class Player:
 
     def sample_groups(self, plan: Plan, rng: random.Random) -> list[Group]:
         """This process's groups of siblings, played by the present policy as `plan` says."""
-        requests = [
-            EpisodeRequest(task, seed=rng.randrange(2**31), agent_seed=rng.randrange(2**31))
-            for task in plan.tasks
-        ]
+        requests = draw_seeds(plan, rng)
         source, agent = self._config.train, self._config.agent
         if plan.turns is not None:
             source = source.model_copy(update={"turns": plan.turns})
@@ -127,6 +152,13 @@ class Player:
         if self._config.rl.strategy is None:
             return self._collect(source, requests, make_agent, plan.siblings)
         return self._search(self._config.rl.strategy, source, requests, make_agent, plan.siblings)
+
+    def stage(self, turns: int | None) -> tuple[EnvPool, AgentFactory]:
+        """The environments of training, with this limit in place of their own, and its agents."""
+        source = self._config.train
+        if turns is not None:
+            source = source.model_copy(update={"turns": turns})
+        return self._pool(source), self._agents(self._config.agent, source)
 
     def evaluate(self, evaluation: EvaluationConfig) -> list[Trajectory]:
         """Play an evaluation set once; every rank gets all trajectories, in task order."""
@@ -220,6 +252,14 @@ class Player:
     def _draw(self, rng: random.Random, count: int) -> list[str]:
         ids = self._config.train.task_ids()
         return [ids[rng.randrange(len(ids))] for _ in range(count)]
+
+
+def draw_seeds(plan: Plan, rng: random.Random) -> list[EpisodeRequest]:
+    """A request for each task of the plan."""
+    return [
+        EpisodeRequest(task, seed=rng.randrange(2**31), agent_seed=rng.randrange(2**31))
+        for task in plan.tasks
+    ]
 
 
 class _Mute:

@@ -35,9 +35,13 @@ from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
 from longstep_training.player import Player
 from longstep_training.policy import Objective, Schedule, Updater, load_model, load_tokenizer
+from longstep_training.producer import Producer
 from longstep_training.recipe import TrainConfig
 from longstep_training.record import Recorder
 from longstep_training.sampling import Sampling
+from longstep_training.terminal import clean
+
+_MOST_TOLD = 10
 
 
 class Stateful(Protocol):
@@ -64,9 +68,16 @@ class Run:
         self.log = RunLog(folder, TextDecoder(self.tokenizer))
         self.player = Player(world, config, self.model, self.tokenizer, folder / "policy")
         self.player.check()
+        self._tell_of_recorded()
         self.sampling = Sampling(config.rl.sampling, world)
         self.control = ENTROPY[config.rl.entropy.name](config.rl.entropy)
         self.methods: dict[str, Stateful] = {"sampling": self.sampling, "entropy": self.control}
+        self.producer: Producer | None = None
+        """Plays while the policy is trained; None where it plays, then learns."""
+        if config.rl.staleness:
+            sampler, stage = self.player.sampler, self.player.stage
+            self.producer = Producer(world, config.rl, sampler, stage, config.run.concurrency)
+            self.methods["producer"] = self.producer
         self.notes: dict[str, Any] = {}
         """What else the present iteration's row is to say."""
         self.done = Progress("imitation", 0, 0.0, 0)
@@ -125,7 +136,7 @@ class Run:
         """Optimiser steps of the policy on shuffled parts of the rows; statistics summed."""
         sums = self.learn(self.updater, rows, objective, place, schedule)
         self.done = replace(self.done, policy_version=self.done.policy_version + 1)
-        self.player.sampler.refresh(self.done.policy_version)
+        self._refresh()
         return sums
 
     def learn(
@@ -188,13 +199,18 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of the present place."""
+        methods = {name: method.state() for name, method in self.methods.items()}
         if self.world.leads:
             keep = self.config.run.keep_checkpoints
             root = self.folder / "checkpoints"
-            methods = {name: method.state() for name, method in self.methods.items()}
             parts = Parts(self.tokenizer, self.updater, self.critic, methods)
             save_checkpoint(root, parts, self.done, keep)
         self.world.wait()
+
+    def end_rollouts(self) -> None:
+        """Play nothing any more that is to be learnt from."""
+        if self.producer is not None:
+            self.producer.close()
 
     def evaluate(self, stage: str) -> None:
         """Play every evaluation set once, unless this stage was evaluated before."""
@@ -228,8 +244,23 @@ class Run:
 
     def close(self) -> None:
         """Close every environment."""
+        self.end_rollouts()
         self.player.close()
         self.display.close()
+
+    def _tell_of_recorded(self) -> None:
+        recorded = self.player.recorded
+        if recorded is None:
+            return
+        self.display.message(f"to be imitated: {len(recorded)} recorded episodes")
+        for refused in recorded.refused[:_MOST_TOLD]:
+            self.display.message(f"left out: {clean(refused)}")
+        if len(recorded.refused) > _MOST_TOLD:
+            self.display.message(f"left out: {len(recorded.refused) - _MOST_TOLD} more")
+
+    def _refresh(self) -> None:
+        """Sample from the policy as it is now."""
+        (self.producer or self.player.sampler).refresh(self.done.policy_version)
 
     def _reference(self, where: str) -> PreTrainedModel:
         """The policy that RL started from, or the one in a folder."""
@@ -260,7 +291,7 @@ class Run:
                 restore(found[-1] / CRITIC, self.critic)
             for name, state in read_methods(found[-1]).items():
                 self.methods[name].load(state)
-            self.player.sampler.refresh(self.done.policy_version)
+            self._refresh()
         if self.world.leads:
             self.log.rewind(self.done.phase, self.done.iteration)
         self.world.wait()

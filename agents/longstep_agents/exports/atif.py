@@ -5,6 +5,7 @@ Described by RFC 0001 of https://github.com/harbor-framework/harbor, version 1.8
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,7 @@ def to_atif(episode: Episode) -> dict[str, Any]:
     kept = {"steps", "final_observation", "prompt_tokens", "sampled_tokens", "cost"}
     first = _told("user", episode.opening) if episode.opening or not episode.error else None
     error = _told("system", episode.error) if episode.error else None
-    played = [_step(episode, number, step) for number, step in enumerate(episode.steps)]
-    steps = [step for step in (first, *played, error) if step is not None]
+    steps = [step for step in (first, *_played(episode), error) if step is not None]
     return {
         "schema_version": SCHEMA,
         "session_id": f"{episode.run}/{episode.group}" if episode.group else episode.run,
@@ -59,6 +59,13 @@ def to_atif(episode: Episode) -> dict[str, Any]:
 
 def _told(source: str, message: str) -> dict[str, Any]:
     return {"source": source, "message": message}
+
+
+def _played(episode: Episode) -> Iterator[dict[str, Any]]:
+    for number, step in enumerate(episode.steps):
+        if step.for_memory:
+            yield {**_told("user", step.observation), "extra": {OURS: {"target": step.target}}}
+        yield _step(episode, number, step)
 
 
 def _step(episode: Episode, number: int, step: Step) -> dict[str, Any]:

@@ -74,6 +74,11 @@ class Step(_Kept):
     tokens: Annotated[Tokens, BeforeValidator(values.table)] = Tokens()
 
     @property
+    def for_memory(self) -> bool:
+        """Whether memory asked for it; its observation is then the question."""
+        return self.target == "memory"
+
+    @property
     def calls(self) -> list[dict[str, Any]]:
         """The calls of tools that the action consists of, with `name` and `arguments`."""
         try:
@@ -132,11 +137,10 @@ class Episode(_Kept):
 
     def answer(self, step: int) -> str | None:
         """What came back after a step; None where nothing did."""
-        if self.steps[step].target == "memory":
+        if self.steps[step].for_memory:
             return None
-        if step + 1 < len(self.steps):
-            return self.steps[step + 1].observation
-        return self.final_observation or None
+        later = (s.observation for s in self.steps[step + 1 :] if not s.for_memory)
+        return next(later, self.final_observation or None)
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,8 @@ def _messages(episode: Episode) -> Iterator[ChatMessage]:
     identify = partial(_identity, episode.run, episode.id)
     yield ChatMessageUser(id=identify("0"), content=episode.opening)
     for number, step in enumerate(episode.steps):
+        if step.for_memory:
+            yield ChatMessageUser(id=identify("asked", str(number)), content=step.observation)
         calls = [
             ToolCall(
                 id=f"call-{number + 1}-{place}", function=call["name"], arguments=call["arguments"]

@@ -45,6 +45,8 @@ def _messages(episode: Episode) -> Iterator[dict[str, Any]]:
     yield {"role": "user", "content": episode.opening}
     for number, step in enumerate(episode.steps):
         calls = _calls(step, number)
+        if step.for_memory:
+            yield {"role": "user", "content": step.observation}
         yield {
             "role": "assistant",
             "content": step.said,
