@@ -19,7 +19,12 @@ os.environ |= {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1"}
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    TrainerCallback,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 
@@ -90,6 +95,21 @@ class Rollout:
         return new, scores.gather(-1, new[..., None])[..., 0]
 
 
+class Steps(TrainerCallback):
+    """Takes the CPU seconds of whole steps."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """A step begins: its rollout comes first."""
+        self._began = time.process_time()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """A step has ended, its optimiser's too."""
+        self.seconds.append(time.process_time() - self._began)
+
+
 def main(sizes: dict[str, Any]) -> None:
     """Run TRL's trainer for so many iterations, the first of which warms up."""
     torch.set_num_threads(1)
@@ -118,9 +138,15 @@ def main(sizes: dict[str, Any]) -> None:
         processing_class=make_tokenizer(sizes["model"]["vocab_size"]),
         rollout_func=rollout,
     )
+    steps = Steps()
+    trainer.add_callback(steps)
     trainer.train()
+    updates = [
+        step - rollout for step, (rollout, _) in zip(steps.seconds, rollout.seconds, strict=True)
+    ]
     sampled = rollout.episodes * sizes["turns"] * sizes["action_tokens"]
-    sys.stdout.write(json.dumps({"tokens": sampled, "seconds": rollout.seconds[1:]}) + "\n")
+    told = {"tokens": sampled, "seconds": rollout.seconds[1:], "updates": updates[1:]}
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

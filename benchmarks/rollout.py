@@ -39,6 +39,7 @@ from longstep_agents.models.engine import EngineConfig, Statistics
 from longstep_agents.models.hf import HFModel
 from longstep_agents.render import Renderer
 from longstep_agents.rollout import EpisodeRequest, collect_groups
+from longstep_agents.types import Group
 from longstep_envs import EnvPool, Limits, register
 
 SIBLINGS, TURNS, ACTION_TOKENS = 8, 8, 16
@@ -98,17 +99,24 @@ class Player:
 
     def play(self) -> tuple[Statistics, tuple[float, float]]:
         """All episodes once: what the engine did, and CPU and wall seconds."""
+        before, clocks = self.engine.statistics, (time.process_time(), time.perf_counter())
+        self.play_groups()
+        seconds = time.process_time() - clocks[0], time.perf_counter() - clocks[1]
+        return self.engine.statistics - before, seconds
+
+    def play_groups(self) -> tuple[list[Group], float]:
+        """All episodes once, and CPU seconds."""
         requests = [EpisodeRequest(str(task), agent_seed=100 * task) for task in range(TASKS)]
         limits = Limits(turns=TURNS)
         self.engine.refresh(0)  # as in training, where every iteration has other weights
-        before, clocks = self.engine.statistics, (time.process_time(), time.perf_counter())
+        begin = time.process_time()
         with EnvPool("bench/FixedTalk-v0", limits=limits, mode="inline") as pool:
             groups = asyncio.run(collect_groups(pool, requests, self._agent, siblings=SIBLINGS))
-        seconds = time.process_time() - clocks[0], time.perf_counter() - clocks[1]
+        seconds = time.process_time() - begin
         failed = [t.error for group in groups for t in group.trajectories if not t.counts]
         if failed:
             raise RuntimeError(f"{len(failed)} episodes failed, the first with: {failed[0]}")
-        return self.engine.statistics - before, seconds
+        return groups, seconds
 
     def _agent(self, request: EpisodeRequest) -> LanguageAgent:
         talk = TokenConversation(self.engine, self._renderer, seed=request.agent_seed)
@@ -129,7 +137,8 @@ def main(
     typer.echo(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}\n")
     measured, done = _measure(model, repeats)
     if trl_python is not None:
-        measured[TRL] = _measure_trl(trl_python, repeats)
+        told = measure_trl(trl_python, repeats)
+        measured[TRL] = Measured(told["tokens"], told["seconds"])
     _show(measured, done)
     typer.echo(f"\nload average now {os.getloadavg()[0]:.1f}")
 
@@ -149,7 +158,8 @@ def _measure(
     return measured, done
 
 
-def _measure_trl(python: Path, repeats: int) -> Measured:
+def measure_trl(python: Path, repeats: int) -> dict[str, Any]:
+    """What `peer_trl.py` prints: sampled tokens, CPU and wall seconds of rollouts, of updates."""
     with tempfile.TemporaryDirectory() as folder:
         sizes = {
             "model": MODEL,
@@ -169,7 +179,8 @@ def _measure_trl(python: Path, repeats: int) -> Measured:
             text=True,
             check=True,
         )
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def _show(measured: Mapping[str, Measured], done: Mapping[str, Statistics]) -> None:

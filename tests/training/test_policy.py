@@ -15,7 +15,15 @@ from longstep_agents.types import Completion, Step, Trajectory
 from longstep_envs.types import DataError
 from longstep_training.batch import Batch, Row, build_row, pack_rows
 from longstep_training.distributed import World
-from longstep_training.policy import DivergedError, OptimizerConfig, Updater, load_tokenizer, score
+from longstep_training.policy import (
+    DivergedError,
+    OptimizerConfig,
+    Precision,
+    Updater,
+    compute_in,
+    load_tokenizer,
+    score,
+)
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
 
 ModelFactory = Callable[..., Qwen3ForCausalLM]
@@ -214,3 +222,22 @@ def test_a_tokenizer_is_loaded_only_with_weights_that_it_fits(
     (tmp_path / "chat_template.jinja").unlink()
     with pytest.raises(DataError, match="no chat template"):
         load_tokenizer(tmp_path, make_model())
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_in_bfloat16_weights_stay_and_the_gradient_is_almost_the_same(
+    make_model: ModelFactory, share: bool
+) -> None:
+    def gradient(precision: Precision) -> torch.Tensor:
+        model = make_model()
+        rows = sample_rows(model)
+        compute_in(precision, model)
+        loss, told = policy_loss(model, pack_rows(rows, share=share), ReinforcementConfig())
+        loss.backward()
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert told["fresh_tokens"] > 0
+        return torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
+
+    exact, rough = gradient("float32"), gradient("bfloat16")
+    assert not torch.equal(exact, rough)
+    assert float(torch.cosine_similarity(exact, rough, dim=0)) > 0.99

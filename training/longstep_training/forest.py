@@ -55,6 +55,8 @@ class Forest:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Each token sees its own past and no other branch; `layer` does not matter."""
+        # Under autocast, norms of queries and keys give them more precision than the values have.
+        query, key = query.to(value.dtype), key.to(value.dtype)
         if query.is_cuda:
             return self._attend_by_mask(query, key, value, scale)
         output: Tensor = _cascade(query, key, value, self.nodes, scale)

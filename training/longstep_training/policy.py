@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -86,6 +86,17 @@ def load_model(folder: Path) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation=ATTENTION, dtype=torch.float32
     )
+    return model
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def compute_in(precision: Precision, model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, which computes in this precision; weights and gradients stay float32."""
+    if precision != "float32":
+        cast = torch.autocast(model.device.type, getattr(torch, precision))
+        model.forward = cast(model.forward)
     return model
 
 

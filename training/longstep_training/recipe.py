@@ -17,6 +17,7 @@ from longstep_training.config import Config, key_of, refusal
 from longstep_training.data import DataConfig
 from longstep_training.engines import AnyEngineConfig, HFEngineConfig
 from longstep_training.imitation import ImitationConfig
+from longstep_training.policy import Precision
 from longstep_training.reinforcement import ReinforcementConfig
 
 
@@ -105,6 +106,8 @@ class RunConfig(Config):
     """Processes that train together, each with its share of the episodes."""
     threads: PositiveInt = 1
     """Compute threads of each process."""
+    precision: Precision = "float32"
+    """What models compute in; weights, gradients and the optimiser stay float32."""
     concurrency: PositiveInt = 256
     """Episodes that a process plays at a time."""
     checkpoint_every: PositiveInt = 20
@@ -142,4 +145,5 @@ class TrainConfig(Config):
         agent = info.data.get("agent")
         if rl.iterations and agent is not None and not agent.temperature > 0:
             raise refusal("agent.temperature above 0, for without chance all siblings are alike")
-        return rl
+        engine = info.data.get("engine")
+        return rl.corrected(engine is not None and engine.differs)

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +34,14 @@ from longstep_training.evaluate import evaluation_row
 from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
 from longstep_training.player import Player
-from longstep_training.policy import Objective, Schedule, Updater, load_model, load_tokenizer
+from longstep_training.policy import (
+    Objective,
+    Schedule,
+    Updater,
+    compute_in,
+    load_model,
+    load_tokenizer,
+)
 from longstep_training.producer import Producer
 from longstep_training.recipe import TrainConfig
 from longstep_training.record import Recorder
@@ -63,7 +70,8 @@ class Run:
         torch.set_num_threads(config.run.threads)
         self.world, self.config, self.folder = world, config, folder
         self.display = Display(shown=world.leads)
-        self.model = load_model(folder / "policy")
+        self._prepare = partial(compute_in, config.run.precision)
+        self.model = self._prepare(load_model(folder / "policy"))
         self.tokenizer = load_tokenizer(folder / "policy", self.model)
         self.log = RunLog(folder, TextDecoder(self.tokenizer))
         self.player = Player(world, config, self.model, self.tokenizer, folder / "policy")
@@ -265,13 +273,13 @@ class Run:
     def _reference(self, where: str) -> PreTrainedModel:
         """The policy that RL started from, or the one in a folder."""
         if where != "start":
-            return load_model(Path(where))
+            return self._prepare(load_model(Path(where)))
         warm = [
             path
             for path in find_checkpoints(self.folder / "checkpoints")
             if read_checkpoint(path).phase == "imitation"
         ]
-        return load_model(warm[-1] if warm else self.folder / "policy")
+        return self._prepare(load_model(warm[-1] if warm else self.folder / "policy"))
 
     def _begin(self, phase: str) -> None:
         """Make the optimisers of a phase."""
@@ -279,7 +287,8 @@ class Run:
         self.updater = Updater(self.model, getattr(self.config, phase).optimizer, self.world)
         self.critic: Updater | None = None
         if config is not None:
-            self.critic = Updater(new_critic(self.model), config.optimizer, self.world)
+            critic = self._prepare(new_critic(self.model))
+            self.critic = Updater(critic, config.optimizer, self.world)
 
     def _resume(self) -> None:
         found = find_checkpoints(self.folder / "checkpoints")
