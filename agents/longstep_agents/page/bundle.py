@@ -16,8 +16,11 @@ _IMPORT = re.compile(r'^import [^;]* from "\./([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=function|async|const|class|let)", re.MULTILINE)
 
 
-def bundle(*, connect: str, static: Path = STATIC) -> tuple[str, str]:
-    """The page before and after its data.
+def bundle(*, connect: str, static: Path = STATIC) -> tuple[str, str, str]:
+    """The page before its script, the script, and what comes after.
+
+    The script does not wait for what comes after it: it needs the index, if any, before it, and
+    shards can follow.
 
     Args:
         connect: From where the page may load data: `'self'` or `'none'`, with the quotes.
@@ -40,7 +43,7 @@ def bundle(*, connect: str, static: Path = STATIC) -> tuple[str, str]:
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{style}</style>'
     page = (static / "page.html").read_text("utf-8").replace("<!--HEAD-->", head)
     before, _, after = page.partition("<!--DATA-->")
-    return before, f'<script type="module">{script}</script>{after}'
+    return before, f'<script type="module" async>{script}</script>\n', after
 
 
 def _modules(path: Path, seen: set[Path]) -> list[str]:

@@ -12,6 +12,9 @@ from typing import Any
 from longstep_agents.page.bundle import bundle
 from longstep_agents.page.library import Library
 
+INDEX = "index"
+"""The name of the data that is loaded at once."""
+
 
 def export(folders: Sequence[Path], out: Path, *, title: str = "") -> Path:
     """Write the page of the runs in some folders; return where.
@@ -36,7 +39,7 @@ def dump(value: object) -> bytes:
 
 
 def _write_file(library: Library, out: Path, title: str) -> Path:
-    before, after = bundle(connect="'none'")
+    before, script, after = bundle(connect="'none'")
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.partial")
     with draft.open("w", encoding="utf-8") as file:
@@ -44,6 +47,8 @@ def _write_file(library: Library, out: Path, title: str) -> Path:
         for name, value in _data(library, title):
             packed = base64.b64encode(gzip.compress(dump(value), 6, mtime=0)).decode()
             file.write(f'<script type="text/plain" id="data-{name}">{packed}</script>\n')
+            if name == INDEX:
+                file.write(script)
         file.write(after)
     return draft.replace(out)
 
@@ -58,6 +63,6 @@ def _write_folder(library: Library, out: Path, title: str) -> Path:
 
 def _data(library: Library, title: str) -> Iterator[tuple[str, Any]]:
     """By name. What is written does not grow, so the page need not ask for more."""
-    yield "index", {**library.index(title), "live": False}
+    yield INDEX, {**library.index(title), "live": False}
     for name in library.shards():
         yield name, library.shard(name)

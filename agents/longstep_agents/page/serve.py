@@ -11,11 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from longstep_agents.page.bundle import bundle
-from longstep_agents.page.export import dump
+from longstep_agents.page.export import INDEX, dump
 from longstep_agents.page.library import Library
 
 _HOSTS = ("127.0.0.1", "localhost")
-_INDEX = "index"
 _HTML = "text/html; charset=utf-8"
 _JSON = "application/json"
 _REST = 4.0
@@ -45,7 +44,7 @@ class Live:
     def data(self, name: str) -> bytes | None:
         """JSON by name, if there is something of that name."""
         with self._lock:
-            if name != _INDEX:
+            if name != INDEX:
                 shard = self._library.shard(name)
                 return None if shard is None else dump(shard)
             if time.monotonic() >= self._due:

@@ -5,6 +5,7 @@ const shards = new Map();
 
 // Which way is decided by the page itself: one with an index inside never asks the network.
 export async function load(name) {
+  if (name !== "index" && !isServed()) await parsed();
   const block = document.getElementById(`data-${name}`);
   if (block) return unpack(block.textContent);
   const answer = await fetch(`data/${encodeURIComponent(name)}.json`, { cache: "no-cache" });
@@ -13,6 +14,11 @@ export async function load(name) {
 }
 
 export const isServed = () => document.getElementById("data-index") === null;
+
+// The script runs as soon as the index is there; the other blocks follow it.
+const parsed = () =>
+  document.readyState !== "loading" ||
+  new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true }));
 
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
@@ -32,7 +38,8 @@ function shard(run, k) {
   const name = `${run.id}-${k}`;
   const held = Math.min(run.episodes.count - k * run.episodes.size, run.episodes.size);
   const key = `${name}:${held}`;
-  const found = shards.get(key) || load(name).catch((error) => (shards.delete(key), Promise.reject(error)));
+  const found =
+    shards.get(key) || load(name).catch((error) => (shards.delete(key), Promise.reject(error)));
   shards.delete(key);
   shards.set(key, found);
   if (shards.size > KEPT_SHARDS) shards.delete(shards.keys().next().value);
