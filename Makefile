@@ -34,10 +34,15 @@ $(STAMP): pyproject.toml constraints.txt
 train: $(STAMP)
 	$(BIN)/longstep train $(CONFIG)
 
-test: $(STAMP)
+# Tests speak with trackers and other formats' own readers, too, which training needs nothing of.
+.venv/.others: $(STAMP)
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[$(EXTRAS),others]'
+	@touch $@
+
+test: .venv/.others
 	$(BIN)/python -m pytest
 
-evidence: $(STAMP)
+evidence: .venv/.others
 	$(BIN)/python -m pytest -m evidence
 
 # vLLM pins its own packages, so it gets an environment of its own: the build for CPUs, which only
@@ -60,7 +65,7 @@ test-vllm: .venv-vllm/.installed
 	@$(VLLM_BIN)/pip uninstall -qq -y $(VLLM_UNWANTED)
 	@touch $@
 
-check: $(STAMP)
+check: .venv/.others
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
