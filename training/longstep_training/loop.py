@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from longstep_agents.actions import enclose, write
+from longstep_agents.models.engine import Statistics
 from longstep_agents.rollout import collect
 from longstep_agents.small_policy import build_model, build_tokenizer, save_policy
 from longstep_agents.strategies import check_forks
@@ -25,16 +26,18 @@ from longstep_training.credit.gae import GAEConfig
 from longstep_training.critic import explained_variance, value_loss, value_rows
 from longstep_training.data import prepare
 from longstep_training.distributed import World, launch
+from longstep_training.engines import Sampler
 from longstep_training.entropy import TurnTally, turn_means
 from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
 from longstep_training.log import Display
 from longstep_training.measure import sampling_row
-from longstep_training.player import check_agent, require_some
+from longstep_training.player import check_agent, draw_seeds, require_some
 from longstep_training.policy import Updater
 from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
 from longstep_training.rewards import gate_rates, score
 from longstep_training.run import Run
+from longstep_training.staleness import mismatch_row
 from longstep_training.weights import TOKEN_WEIGHTS
 
 __all__ = ["TrainConfig", "train"]
@@ -107,13 +110,16 @@ def imitate(run: Run) -> None:
 
 def reinforce(run: Run) -> None:
     """Reinforcement learning from groups of sampled trajectories."""
-    config = run.config.rl
+    config, meter = run.config.rl, Meter(run.player.sampler)
     for iteration in run.iterations("rl", config.iterations):
-        timer, before = Timer(), run.player.sampler.statistics
+        timer = Timer()
         groups = sample(run, iteration)
         timer.lap("rollout")
-        done = run.player.sampler.statistics - before
-        run.notes |= sampling_row(run.world, done, timer.laps["rollout"])
+        done, seconds = meter.read()
+        run.notes |= sampling_row(
+            run.world, done, seconds if run.producer else timer.laps["rollout"]
+        )
+        run.notes |= mismatch_row(run.world, groups)
         chosen = run.sampling.select(groups)
         credit_PGS = assign(run, chosen)
         learnt, learnt_PGS, replays = run.sampling.extend(chosen, credit_PGS)
@@ -132,7 +138,10 @@ def reinforce(run: Run) -> None:
         run.notes["gates"] = opened(run, groups)
         if config.strategy is not None:
             run.notes["strategy"] = run.world.sum_values(run.player.take_spent())
+        if run.producer is not None:
+            run.notes["asynchronous"] = run.producer.measured()
         run.finish("rl", iteration, groups, sums, timer.laps)
+    run.end_rollouts()
 
 
 def assign(run: Run, groups: Sequence[Group]) -> Credit:
@@ -207,12 +216,23 @@ def sample(run: Run, iteration: int) -> list[Group]:
     run.sampling.begin(iteration)
     missing = config.tasks
     while missing:
-        plan = run.sampling.plan(run.player.plan(missing, rng), rng)
-        played = run.recorder.record(run.player.sample_groups(plan, rng))
+        played = run.recorder.record(play(run, missing, iteration, rng))
         groups += score(played, config.rewards)
         require_some([t for group in groups for t in group.trajectories], run.world)
         missing = run.sampling.missing(groups)
     return groups
+
+
+def play(run: Run, count: int, iteration: int, rng: random.Random) -> list[Group]:
+    """So many groups: of tasks drawn now, or, asynchronously, of those drawn until now."""
+    if run.producer is None:
+        plan = run.sampling.plan(run.player.plan(count, rng), rng)
+        return run.player.sample_groups(plan, rng)
+    if short := run.producer.short_of(count, run.config.rl.iterations - iteration):
+        plan = run.sampling.plan(run.player.plan(short, rng), rng)
+        requests = run.world.share(draw_seeds(plan, rng))
+        run.producer.begin(requests, plan.siblings, plan.turns)
+    return run.producer.take(count)
 
 
 class Timer:
@@ -226,6 +246,19 @@ class Timer:
         """Give the time since the last lap to `name`."""
         now = time.perf_counter()
         self.laps[name], self._last = now - self._last, now
+
+
+class Meter:
+    """What the engine does from one reading to the next."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._last = sampler.statistics, time.perf_counter()
+
+    def read(self) -> tuple[Statistics, float]:
+        """What it has done since it was read last, and the seconds of that."""
+        (before, then), self._last = self._last, (self._sampler.statistics, time.perf_counter())
+        return self._last[0] - before, self._last[1] - then
 
 
 def make_policy(config: TrainConfig, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from fnmatch import fnmatchcase
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -27,12 +27,13 @@ from longstep_training.entropy import (
 from longstep_training.loss import LOSSES, AnyLossConfig, Tokens
 from longstep_training.loss.corrections import (
     AnyCorrectionConfig,
+    TruncateConfig,
     check_corrections,
     correction_weights,
 )
 from longstep_training.loss.kl import KLConfig, kl_loss
 from longstep_training.loss.token import ClipConfig
-from longstep_training.loss.unit import UNITS
+from longstep_training.loss.unit import UNITS, Unit
 from longstep_training.policy import OptimizerConfig, Schedule, score
 from longstep_training.rewards import REWARDS, RewardConfig
 from longstep_training.sampling import SamplingConfigs
@@ -52,6 +53,12 @@ class ReinforcementConfig(Config):
     sampling: SamplingConfigs = ()
     """Which tasks are played and which trajectories are learnt from, by strategies in this order;
     without any, tasks are drawn at random and everything is learnt from once."""
+    staleness: NonNegativeInt = 0
+    """How many policy versions behind a token may be that is learnt from. 0 plays, then learns;
+    else episodes go on while the policy is trained, those of so many iterations ahead."""
+    overdue: Literal["drop", "wait"] = "drop"
+    """What becomes of a group that an update would leave too far behind: it is dropped, or the
+    update waits for it."""
     schedule: Schedule = Schedule()
     rewards: RewardConfig = RewardConfig()
     credit: AnyCreditConfig = GiGPOConfig()
@@ -60,8 +67,9 @@ class ReinforcementConfig(Config):
     weights: tuple[AnyWeightsConfig, ...] = ()
     """What reshapes credit once it is assigned, in this order: keys of `TOKEN_WEIGHTS`."""
     loss: AnyLossConfig = ClipConfig()
-    corrections: tuple[AnyCorrectionConfig, ...] = ()
-    """Factors on the loss, applied in order: keys of `CORRECTIONS`."""
+    corrections: tuple[AnyCorrectionConfig, ...] | None = None
+    """Factors on the loss, applied in order: keys of `CORRECTIONS`. Without it, `truncate` where
+    sampler and trainer differ: with staleness, or an engine that computes otherwise."""
     kl: KLConfig | None = None
     """A term that holds the policy to the reference policy; None leaves it free."""
     reference: str | None = None
@@ -76,10 +84,20 @@ class ReinforcementConfig(Config):
     @field_validator("corrections")
     @classmethod
     def _go_together(
-        cls, corrections: tuple[AnyCorrectionConfig, ...]
-    ) -> tuple[AnyCorrectionConfig, ...]:
-        check_corrections(corrections)
+        cls, corrections: tuple[AnyCorrectionConfig, ...] | None
+    ) -> tuple[AnyCorrectionConfig, ...] | None:
+        check_corrections(corrections or ())
         return corrections
+
+    def corrected(self, sampler_differs: bool) -> Self:
+        """These options, with the corrections chosen where they were left open."""
+        if self.corrections is not None:
+            return self
+        unit: Unit = getattr(self.loss, "unit", "token") if self.loss.couples_tokens else "token"
+        needed = sampler_differs or self.staleness > 0
+        return self.model_copy(
+            update={"corrections": (TruncateConfig(unit=unit),) if needed else ()}
+        )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -89,7 +107,7 @@ class ReinforcementConfig(Config):
             self.rewards,
             self.credit,
             *self.weights,
-            *self.corrections,
+            *(self.corrections or ()),
             self.kl,
             self.entropy,
         )
@@ -163,6 +181,15 @@ class ReinforcementConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _plays_beside_others(self) -> Self:
+        if self.staleness and self.strategy is not None:
+            raise refusal(
+                f"rl.staleness = 0 beside the strategy {self.strategy.name}, whose branches are "
+                "played together and not beside others; or remove [rl.strategy]"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _acts_on_single_tokens(self) -> Self:
         bound = getattr(self.entropy, "clip_high", None)
         if bound is not None and not self.loss.clips_tokens:
@@ -184,7 +211,7 @@ class ReinforcementConfig(Config):
                 "loss or another entropy control"
             )
         unit = getattr(self.loss, "unit", "token")
-        for correction in self.corrections:
+        for correction in self.corrections or ():
             if UNITS.index(correction.unit) < UNITS.index(unit):
                 raise refusal(
                     f'unit = "{unit}" or more for the correction {correction.name}, {shared}'
@@ -219,7 +246,7 @@ def policy_loss(
         marked_T=batch.marked_T,
     )
     loss_T, clipped_T = LOSSES[config.loss.name](tokens, config.loss)
-    correction_T = correction_weights(tokens, config.corrections)
+    correction_T = correction_weights(tokens, config.corrections or ())
     kl_T = kl_loss(tokens, config.kl) if config.kl else torch.zeros_like(loss_T)
     term = control.term(tokens, scores.measured_T)
     fresh_T = ~batch.replayed_T
