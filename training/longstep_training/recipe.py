@@ -19,6 +19,7 @@ from longstep_training.engines import AnyEngineConfig, HFEngineConfig
 from longstep_training.imitation import ImitationConfig
 from longstep_training.policy import Precision
 from longstep_training.reinforcement import ReinforcementConfig
+from longstep_training.trackers import AnyTrackerConfig
 
 
 def registered() -> Sequence[str]:
@@ -114,6 +115,16 @@ class RunConfig(Config):
     keep_checkpoints: PositiveInt = 2
     log_groups: int = 1
     """Groups of each iteration of which every episode is written out."""
+    trackers: tuple[AnyTrackerConfig, ...] = ()
+    """Where else the numbers of `metrics.jsonl` are shown: keys of `TRACKERS`, or tables with one
+    as `name`, and options."""
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _as_tables(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple):
+            return given
+        return tuple({"name": one} if isinstance(one, str) else one for one in given)
 
 
 class TrainConfig(Config):

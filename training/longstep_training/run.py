@@ -47,6 +47,8 @@ from longstep_training.recipe import TrainConfig
 from longstep_training.record import Recorder
 from longstep_training.sampling import Sampling
 from longstep_training.terminal import clean
+from longstep_training.trackers import Trackers
+from longstep_training.trackers.types import TrackedRun
 
 _MOST_TOLD = 10
 
@@ -90,8 +92,10 @@ class Run:
         """What else the present iteration's row is to say."""
         self.done = Progress("imitation", 0, 0.0, 0)
         self._begin("imitation")
+        known = self.log.rows() if resume else []
         if resume:
             self._resume()
+        self.trackers = self._track(known, resume=resume)
         self._started = time.perf_counter() - self.done.seconds
         self._iteration_started = time.perf_counter()
 
@@ -193,6 +197,7 @@ class Run:
         self.done = replace(self.done, phase=phase, iteration=iteration, seconds=self.seconds)
         if self.world.leads:
             self.log.metrics(row)
+            self.trackers.log(row)
         total = getattr(self.config, phase).iterations
         self.display.update(phase, iteration, total, status(row))
         if iteration % self.config.run.checkpoint_every == 0 or iteration == total:
@@ -249,12 +254,19 @@ class Run:
                 shown = [Group((t,)) for t in _one_of_each_kind(played)]
                 self.log.episodes({**place, "part": evaluation.name}, shown)
                 self.log.metrics(row)  # last: with its row, an evaluation is done
+                self.trackers.log(row)
 
     def close(self) -> None:
         """Close every environment."""
         self.end_rollouts()
         self.player.close()
+        self.trackers.close()
         self.display.close()
+
+    def _track(self, known: Sequence[Mapping[str, Any]], *, resume: bool) -> Trackers:
+        run = TrackedRun(self.folder, self.config.model_dump(mode="json"), resume)
+        configs = self.config.run.trackers if self.world.leads else ()
+        return Trackers(configs, run, self.display.message, known)
 
     def _tell_of_recorded(self) -> None:
         recorded = self.player.recorded
