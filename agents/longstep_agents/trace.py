@@ -26,7 +26,8 @@ class TokenColumns(TypedDict):
     text: list[str]
     logprob: list[float]
     entropy: NotRequired[list[float]]
-    """Of the distribution that was sampled from."""
+    """Of the distribution that was sampled from, as the policy has it when it begins to learn from
+    the reply; it is a newer one where episodes are played ahead."""
     chosen: list[int]
     """1 where the policy had a choice, and so is trained; 0 where the constraint left none."""
     credit: NotRequired[list[float]]

@@ -204,7 +204,7 @@ class Run:
             self.save()
 
     def write_out(self, iteration: int, groups: Sequence[Group], credit_PGS: Credit) -> None:
-        """Log every episode of the first groups, while the weights are those that played them."""
+        """Log every episode of the first groups, before the policy learns from them."""
         if self.world.leads:
             shown = self.config.run.log_groups
             told = self._narrator.record(groups[:shown])
