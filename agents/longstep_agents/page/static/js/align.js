@@ -1,13 +1,14 @@
 // Two trajectories of one task: what they have in common, where they part, where they meet again.
 
 const stateOf = (step) => step.state_key || step.observation || "";
-const same = (a, b) => stateOf(a) === stateOf(b);
+export const sameState = (a, b) => stateOf(a) === stateOf(b);
 const MOST_CELLS = 4_000_000;
 
 // How many first steps are alike: the same state, the same action.
 export function commonStart(a, b) {
   let n = 0;
-  while (n < a.length && n < b.length && same(a[n], b[n]) && a[n].action === b[n].action) n += 1;
+  while (n < a.length && n < b.length && sameState(a[n], b[n]) && a[n].action === b[n].action)
+    n += 1;
   return n;
 }
 
@@ -20,8 +21,10 @@ export function alignSteps(a, b, from) {
   const rows = [];
   let [i, j] = [0, 0];
   while (i < left.length || j < right.length) {
-    if (i < left.length && j < right.length && same(left[i], right[j])) rows.push([from + i++, from + j++]);
-    else if (j >= right.length || (i < left.length && longest[i + 1][j] >= longest[i][j + 1])) rows.push([from + i++, null]);
+    if (i < left.length && j < right.length && sameState(left[i], right[j]))
+      rows.push([from + i++, from + j++]);
+    else if (j >= right.length || (i < left.length && longest[i + 1][j] >= longest[i][j + 1]))
+      rows.push([from + i++, null]);
     else rows.push([null, from + j++]);
   }
   return pairUp(rows);
@@ -31,7 +34,9 @@ function lengths(left, right) {
   const table = Array.from({ length: left.length + 1 }, () => new Uint32Array(right.length + 1));
   for (let i = left.length - 1; i >= 0; i -= 1) {
     for (let j = right.length - 1; j >= 0; j -= 1) {
-      table[i][j] = same(left[i], right[j]) ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+      table[i][j] = sameState(left[i], right[j])
+        ? table[i + 1][j + 1] + 1
+        : Math.max(table[i + 1][j], table[i][j + 1]);
     }
   }
   return table;
@@ -42,7 +47,8 @@ function pairUp(rows) {
   const paired = [];
   let [ours, theirs] = [[], []];
   const flush = () => {
-    for (let k = 0; k < Math.max(ours.length, theirs.length); k += 1) paired.push({ left: ours[k] ?? null, right: theirs[k] ?? null, met: false });
+    for (let k = 0; k < Math.max(ours.length, theirs.length); k += 1)
+      paired.push({ left: ours[k] ?? null, right: theirs[k] ?? null, met: false });
     [ours, theirs] = [[], []];
   };
   for (const [i, j] of rows) {
@@ -59,7 +65,11 @@ function pairUp(rows) {
 function sideBySide(a, b, from) {
   const rows = [];
   for (let k = from; k < Math.max(a.length, b.length); k += 1) {
-    rows.push({ left: k < a.length ? k : null, right: k < b.length ? k : null, met: k < a.length && k < b.length && same(a[k], b[k]) });
+    rows.push({
+      left: k < a.length ? k : null,
+      right: k < b.length ? k : null,
+      met: k < a.length && k < b.length && sameState(a[k], b[k]),
+    });
   }
   return rows;
 }

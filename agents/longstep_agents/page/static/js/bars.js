@@ -1,13 +1,15 @@
 // Small pictures of a few numbers: an interval, shares of a whole, a histogram, a field of heat.
 
-import { h, s, sized } from "./dom.js";
+import { h, s, sized, tableOf } from "./dom.js";
 import { count, percent, words } from "./format.js";
 import { scale, ticks } from "./scale.js";
 
 // Mean and 95 % interval on a line from 0 to 1; `ghosts` are values to hold it against.
 export function intervalBar(estimate, { width = 104, ghosts = [], quiet = false } = {}) {
   const x = scale([0, 1], [4, width - 4]);
-  const [low, mean, high] = [estimate.low, estimate.mean, estimate.high].map((v) => x(Math.min(Math.max(v, 0), 1)));
+  const [low, mean, high] = [estimate.low, estimate.mean, estimate.high].map((v) =>
+    x(Math.min(Math.max(v, 0), 1)),
+  );
   return s(
     "svg",
     { width, height: 16, class: `interval${quiet ? " quiet-mark" : ""}`, "aria-hidden": "true" },
@@ -21,33 +23,33 @@ export function intervalBar(estimate, { width = 104, ghosts = [], quiet = false 
 
 // Rows of name, interval and number, in the order given; `before` are to be held against them.
 export function estimateRows(title, estimates, before) {
-  const rows = Object.entries(estimates || {});
-  if (!rows.length) return null;
-  return h(
-    "section",
-    { class: "rates" },
-    h("h3", {}, title),
+  const row = ([name, e]) =>
     h(
-      "table",
-      { class: "plain" },
-      h("thead", { class: "unseen" }, h("tr", {}, h("th", {}, title), h("th", {}, "interval"), h("th", {}, "mean, %"), h("th", {}, "episodes"))),
-      h("tbody", {}, rows.map(([name, e]) =>
-        h(
-          "tr",
-          {},
-          h("th", { scope: "row" }, words(name)),
-          h("td", {}, intervalBar(e, { width: 120, ghosts: before?.[name] ? [before[name].mean] : [] })),
-          h("td", { class: "n", title: `95 %: ${percent(e.low)} – ${percent(e.high)}` }, percent(e.mean)),
-          h("td", { class: "n faint" }, count(e.episodes)),
-        ),
-      )),
-    ),
-  );
+      "tr",
+      {},
+      h("th", { scope: "row" }, words(name)),
+      h(
+        "td",
+        {},
+        intervalBar(e, { width: 120, ghosts: before?.[name] ? [before[name].mean] : [] }),
+      ),
+      h(
+        "td",
+        { class: "n", title: `95 %: ${percent(e.low)} – ${percent(e.high)}` },
+        percent(e.mean),
+      ),
+      h("td", { class: "n faint" }, count(e.episodes)),
+    );
+  const rows = Object.entries(estimates || {}).map(row);
+  const heads = [title, "interval", ["mean, %", "n"], ["episodes", "n"]];
+  return h("section", { class: "rates" }, tableOf({ class: "plain quiet-head" }, heads, rows));
 }
 
 // Shares of a whole as one bar with a legend; `kinds` maps a name to a class, for known meanings.
 export function sharesBar(title, counts, kinds = {}) {
-  const entries = Object.entries(counts || {}).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1]);
+  const entries = Object.entries(counts || {})
+    .filter(([, n]) => n > 0)
+    .sort((a, b) => b[1] - a[1]);
   const total = entries.reduce((sum, [, n]) => sum + n, 0);
   if (!total) return null;
   const kind = (name, i) => kinds[name] || `share-${i % 6}`;
@@ -55,11 +57,35 @@ export function sharesBar(title, counts, kinds = {}) {
     "section",
     { class: "shares" },
     h("h3", {}, title),
-    h("div", { class: "share-bar", role: "img", "aria-label": entries.map(([name, n]) => `${words(name)} ${n}`).join(", ") },
-      entries.map(([name, n], i) => h("span", { class: kind(name, i), "--part": n / total, title: `${words(name)}: ${count(n)}` }))),
-    h("ul", { class: "legend" },
+    h(
+      "div",
+      {
+        class: "share-bar",
+        role: "img",
+        "aria-label": entries.map(([name, n]) => `${words(name)} ${n}`).join(", "),
+      },
       entries.map(([name, n], i) =>
-        h("li", {}, h("i", { class: kind(name, i) }), words(name), h("b", {}, count(n)), h("span", { class: "faint" }, `${percent(n / total)} %`)))),
+        h("span", {
+          class: kind(name, i),
+          "--part": n / total,
+          title: `${words(name)}: ${count(n)}`,
+        }),
+      ),
+    ),
+    h(
+      "ul",
+      { class: "legend" },
+      entries.map(([name, n], i) =>
+        h(
+          "li",
+          {},
+          h("i", { class: kind(name, i) }),
+          words(name),
+          h("b", {}, count(n)),
+          h("span", { class: "faint" }, `${percent(n / total)} %`),
+        ),
+      ),
+    ),
   );
 }
 
@@ -69,13 +95,20 @@ export function turnsHistogram(title, turns, success) {
   const most = turns.reduce((a, b) => Math.max(a, b), 1);
   const step = Math.max(1, Math.ceil(most / 50));
   const bins = Array.from({ length: Math.floor(most / step) + 1 }, () => [0, 0]);
-  turns.forEach((t, i) => { bins[Math.floor(t / step)][success[i] ? 0 : 1] += 1; });
+  turns.forEach((t, i) => {
+    bins[Math.floor(t / step)][success[i] ? 0 : 1] += 1;
+  });
   return h(
     "section",
     { class: "shares" },
     h("h3", {}, title),
     sized((width) => drawBins(bins, step, width, title), { class: "plot histogram" }),
-    h("ul", { class: "legend" }, h("li", {}, h("i", { class: "solved" }), "solved"), h("li", {}, h("i", { class: "missed" }), "not solved")),
+    h(
+      "ul",
+      { class: "legend" },
+      h("li", {}, h("i", { class: "solved" }), "solved"),
+      h("li", {}, h("i", { class: "missed" }), "not solved"),
+    ),
   );
 }
 
@@ -90,13 +123,39 @@ function drawBins(bins, step, width, title) {
   return s(
     "svg",
     { width, height, role: "img", "aria-label": title },
-    bins.map(([won, lost], k) => s("g", {},
-      lost > 0 && s("rect", { x: x(k * step), y: top(won + lost), width: wide, height: y(lost), class: "missed" }),
-      won > 0 && s("rect", { x: x(k * step), y: top(won), width: wide, height: y(won), class: "solved" }),
-      won + lost === tallest && s("text", { x: x(k * step) + wide / 2, y: top(tallest) - 4, "text-anchor": "middle" }, count(tallest)),
-      s("title", {}, `${label(k)} turns: ${won} solved, ${lost} not`))),
-    s("line", { x1: 0, x2: width, y1: height - foot + 0.5, y2: height - foot + 0.5, class: "base" }),
-    ticks(0, bins.length * step - step, 5).map((t) => s("text", { x: x(t) + wide / 2, y: height - 5, "text-anchor": "middle" }, String(t))),
+    bins.map(([won, lost], k) =>
+      s(
+        "g",
+        {},
+        lost > 0 &&
+          s("rect", {
+            x: x(k * step),
+            y: top(won + lost),
+            width: wide,
+            height: y(lost),
+            class: "missed",
+          }),
+        won > 0 &&
+          s("rect", { x: x(k * step), y: top(won), width: wide, height: y(won), class: "solved" }),
+        won + lost === tallest &&
+          s(
+            "text",
+            { x: x(k * step) + wide / 2, y: top(tallest) - 4, "text-anchor": "middle" },
+            count(tallest),
+          ),
+        s("title", {}, `${label(k)} turns: ${won} solved, ${lost} not`),
+      ),
+    ),
+    s("line", {
+      x1: 0,
+      x2: width,
+      y1: height - foot + 0.5,
+      y2: height - foot + 0.5,
+      class: "base",
+    }),
+    ticks(0, bins.length * step - step, 5).map((t) =>
+      s("text", { x: x(t) + wide / 2, y: height - 5, "text-anchor": "middle" }, String(t)),
+    ),
   );
 }
 
@@ -115,17 +174,47 @@ export function heatField(title, note, rows) {
   const most = cells.flat().reduce((a, b) => Math.max(a, b ?? 0), 0) || 1;
   const [w, tall] = [8, 112 / rows.length];
   const told = h("span", { class: "told-value" }, note);
-  const say = (row, c, value) => () => { told.textContent = `${x[c * wide]}, turn ${row.label}: ${value.toFixed(2)}`; };
+  const say = (row, c, value) => () => {
+    told.textContent = `${x[c * wide]}, turn ${row.label}: ${value.toFixed(2)}`;
+  };
   const field = cells.flatMap((line, r) =>
-    line.map((value, c) => value === null ? null : s("rect", {
-      x: c * w, y: r * tall, width: w + 0.3, height: tall + 0.3, class: "heat", "--part": (value / most).toFixed(3), onpointerenter: say(rows[r], c, value),
-    })));
-  const some = [0, Math.floor((rows.length - 1) / 2), rows.length - 1].filter((r, i, all) => all.indexOf(r) === i);
+    line.map((value, c) =>
+      value === null
+        ? null
+        : s("rect", {
+            x: c * w,
+            y: r * tall,
+            width: w + 0.3,
+            height: tall + 0.3,
+            class: "heat",
+            "--part": (value / most).toFixed(3),
+            onpointerenter: say(rows[r], c, value),
+          }),
+    ),
+  );
+  const some = [0, Math.floor((rows.length - 1) / 2), rows.length - 1].filter(
+    (r, i, all) => all.indexOf(r) === i,
+  );
   return h(
     "figure",
     { class: "chart", role: "img", "aria-label": `${title}: at most ${most.toFixed(2)}` },
     h("figcaption", {}, h("span", { class: "chart-title" }, title), told),
-    s("svg", { viewBox: `0 0 ${columns * w} 112`, preserveAspectRatio: "none", class: "heat-field", "aria-hidden": "true" }, field),
-    h("div", { class: "heat-scale", "aria-hidden": "true" }, h("span", {}, `turn ${rows[some[0]].label} at the top, ${rows.at(-1).label} at the bottom`), h("i", {}), h("span", {}, `0 – ${most.toFixed(2)}`)),
+    s(
+      "svg",
+      {
+        viewBox: `0 0 ${columns * w} 112`,
+        preserveAspectRatio: "none",
+        class: "heat-field",
+        "aria-hidden": "true",
+      },
+      field,
+    ),
+    h(
+      "div",
+      { class: "heat-scale", "aria-hidden": "true" },
+      h("span", {}, `turn ${rows[some[0]].label} at the top, ${rows.at(-1).label} at the bottom`),
+      h("i", {}),
+      h("span", {}, `0 – ${most.toFixed(2)}`),
+    ),
   );
 }

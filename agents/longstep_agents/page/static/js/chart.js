@@ -8,7 +8,7 @@ const MARGIN = { top: 8, right: 12, bottom: 22, left: 36 };
 const LABEL_WIDTH = 76;
 
 // A chart: `{ title, note, series: [{ name, x, y, low, high }], marks: [{ name, x, estimate }],
-// rate, whole, height }`: `rate` writes per cent, `whole` shows all of 0 to 100. 
+// rate, whole, height }`: `rate` writes per cent, `whole` shows all of 0 to 100.
 export function lineChart(chart) {
   const told = h("span", { class: "told-value" });
   return h(
@@ -37,16 +37,24 @@ function drawChart(chart, width, told) {
   const xs = lines.flatMap(({ x }) => [x[0], x[x.length - 1]]).filter(Number.isFinite);
   const marks = chart.marks || [];
   const right = width - MARGIN.right - (labelled ? LABEL_WIDTH : 0);
-  const across = scale([Math.min(...xs, ...marks.map((m) => m.x)), Math.max(...xs, ...marks.map((m) => m.x))], [MARGIN.left, right]);
+  const across = scale(
+    [Math.min(...xs, ...marks.map((m) => m.x)), Math.max(...xs, ...marks.map((m) => m.x))],
+    [MARGIN.left, right],
+  );
   const held = lines.flatMap((line) => [...line.y, ...(line.low || []), ...(line.high || [])]);
-  const [low, high] = domain([...held, ...marks.flatMap((m) => [m.estimate.low, m.estimate.high])], chart.whole);
+  const [low, high] = domain(
+    [...held, ...marks.flatMap((m) => [m.estimate.low, m.estimate.high])],
+    chart.whole,
+  );
   const up = scale([low, high], [height - MARGIN.bottom, MARGIN.top]);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   // What reaches beyond the axes, as single noisy iterations do, is cut there.
   const inside = s("svg", { x: 0, y: 0, width, height: height - MARGIN.bottom, class: "inside" });
   svg.append(axes(chart, across, up, { low, high, right, height }), inside);
   lines.forEach((line, i) => inside.append(...strokes(line, across, up, i)));
-  besides(marks, across.back(MARGIN.left + (right - MARGIN.left) / 2)).forEach(([mark, shift]) => svg.append(whisker(mark, across, up, shift)));
+  besides(marks, across.back(MARGIN.left + (right - MARGIN.left) / 2)).forEach(([mark, shift]) =>
+    svg.append(whisker(mark, across, up, shift)),
+  );
   if (labelled) svg.append(...names(lines, up, right, height));
   svg.append(reader(svg, { chart, lines, across, up, right, height, told }));
   return svg;
@@ -100,15 +108,27 @@ function path(x, y, across, up) {
 
 function strokes(line, across, up, i) {
   const made = [];
-  const known = line.x.map((_, k) => k).filter((k) => Number.isFinite(line.low?.[k]) && Number.isFinite(line.high?.[k]));
+  const known = line.x
+    .map((_, k) => k)
+    .filter((k) => Number.isFinite(line.low?.[k]) && Number.isFinite(line.high?.[k]));
   if (known.length > 1) {
-    const there = known.map((k) => `${across(line.x[k]).toFixed(1)} ${up(line.high[k]).toFixed(1)}`);
-    const back = known.reverse().map((k) => `${across(line.x[k]).toFixed(1)} ${up(line.low[k]).toFixed(1)}`);
-    made.push(s("path", { d: `M${there.join("L")}L${back.join("L")}Z`, class: `band hue-${i % 5}` }));
+    const there = known.map(
+      (k) => `${across(line.x[k]).toFixed(1)} ${up(line.high[k]).toFixed(1)}`,
+    );
+    const back = known
+      .reverse()
+      .map((k) => `${across(line.x[k]).toFixed(1)} ${up(line.low[k]).toFixed(1)}`);
+    made.push(
+      s("path", { d: `M${there.join("L")}L${back.join("L")}Z`, class: `band hue-${i % 5}` }),
+    );
   }
-  if (line.raw) made.push(s("path", { d: path(line.x, line.raw, across, up), class: `raw hue-${i % 5}` }));
+  if (line.raw)
+    made.push(s("path", { d: path(line.x, line.raw, across, up), class: `raw hue-${i % 5}` }));
   made.push(s("path", { d: path(line.x, line.y, across, up), class: `line hue-${i % 5}` }));
-  if (line.y.length === 1) made.push(s("circle", { cx: across(line.x[0]), cy: up(line.y[0]), r: 2.5, class: `dot hue-${i % 5}` }));
+  if (line.y.length === 1)
+    made.push(
+      s("circle", { cx: across(line.x[0]), cy: up(line.y[0]), r: 2.5, class: `dot hue-${i % 5}` }),
+    );
   return made;
 }
 
@@ -129,7 +149,11 @@ function whisker(mark, across, up, shift) {
     { class: `mark shape-${mark.shape || 0}` },
     s("line", { x1: x, x2: x, y1: up(low), y2: up(high) }),
     s("circle", { cx: x, cy: up(mean), r: 3.2 }),
-    s("title", {}, `${mark.name}, iteration ${mark.x}: ${percent(mean)} % [${percent(low)}, ${percent(high)}]`),
+    s(
+      "title",
+      {},
+      `${mark.name}, iteration ${mark.x}: ${percent(mean)} % [${percent(low)}, ${percent(high)}]`,
+    ),
   );
 }
 
@@ -143,11 +167,19 @@ function names(lines, up, right, height) {
 
 // Follows the pointer: a hairline at the nearest iteration, and its values beside the title.
 function reader(svg, { chart, lines, across, up, right, height, told }) {
-  const hair = s("line", { y1: MARGIN.top, y2: height - MARGIN.bottom, class: "hair", visibility: "hidden" });
-  const dots = lines.map((_, i) => s("circle", { r: 3, class: `dot hue-${i % 5}`, visibility: "hidden" }));
+  const hair = s("line", {
+    y1: MARGIN.top,
+    y2: height - MARGIN.bottom,
+    class: "hair",
+    visibility: "hidden",
+  });
+  const dots = lines.map((_, i) =>
+    s("circle", { r: 3, class: `dot hue-${i % 5}`, visibility: "hidden" }),
+  );
   const write = form(chart);
   const rest = () => {
-    const only = lines.length === 1 ? (lines[0].raw || lines[0].y).findLast(Number.isFinite) : undefined;
+    const only =
+      lines.length === 1 ? (lines[0].raw || lines[0].y).findLast(Number.isFinite) : undefined;
     told.textContent = chart.note || (only === undefined ? "" : write(only));
     for (const mark of [hair, ...dots]) mark.setAttribute("visibility", "hidden");
   };
@@ -170,7 +202,15 @@ function reader(svg, { chart, lines, across, up, right, height, told }) {
     told.textContent = `${x}: ${values.join(" · ")}`;
   };
   rest();
-  const area = s("rect", { x: MARGIN.left, y: 0, width: Math.max(right - MARGIN.left, 1), height, class: "catch", onpointermove: follow, onpointerleave: rest });
+  const area = s("rect", {
+    x: MARGIN.left,
+    y: 0,
+    width: Math.max(right - MARGIN.left, 1),
+    height,
+    class: "catch",
+    onpointermove: follow,
+    onpointerleave: rest,
+  });
   return s("g", {}, hair, dots, area);
 }
 

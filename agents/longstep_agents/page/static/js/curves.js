@@ -16,7 +16,10 @@ const CHARTS = [
   { title: "turns", of: ["turns"] },
   { title: "KL", of: ["reference_kl", "sampler_kl"] },
   { title: "clip fraction", of: ["clip_fraction"], rate: true },
-  { title: "invalid actions and parse errors", of: ["invalid_actions", "parse_errors", "unparsed"] },
+  {
+    title: "invalid actions and parse errors",
+    of: ["invalid_actions", "parse_errors", "unparsed"],
+  },
   { title: "episodes that failed to run", of: ["failed_episodes", "faults"] },
   { title: "staleness", of: ["staleness"] },
   { title: "loss", of: ["loss"] },
@@ -35,19 +38,46 @@ export function curvesSection(run, query, redraw) {
   if (!phases.length) return null;
   const asked = query.get("curves");
   const phase = [asked, "rl", phases.at(-1)].find((name) => phases.includes(name));
-  const held = new Map(curves.filter((curve) => curve.phase === phase && curve.x.length).map((curve) => [curve.name, curve]));
+  const held = new Map(
+    curves
+      .filter((curve) => curve.phase === phase && curve.x.length)
+      .map((curve) => [curve.name, curve]),
+  );
   if (phase === "rl") addSmoothingBand(held, run.about?.config?.rl?.entropy);
   const { first, more } = charts(held);
   return h(
     "section",
     { class: "curves", "aria-label": "Training curves" },
-    h("div", { class: "section-head" },
+    h(
+      "div",
+      { class: "section-head" },
       h("h2", {}, "Training"),
-      phases.length > 1 && choice("Phase", phases.map((p) => [p, p === "rl" ? "RL" : words(p)]), phase, (value) => { remember({ curves: value }); redraw(); })),
+      phases.length > 1 &&
+        choice(
+          "Phase",
+          phases.map((p) => [p, p === "rl" ? "RL" : words(p)]),
+          phase,
+          (value) => {
+            remember({ curves: value });
+            redraw();
+          },
+        ),
+    ),
     h("div", { class: "curve-grid" }, successChart(run, held, phase), first),
-    more.length > 0 && fold("more-curves", `${plural(more.length, "more curve")}`, () => h("div", { class: "curve-grid" }, more.map((name) => small({ title: words(name.replaceAll(".", ", ")) }, [name], held)))),
+    more.length > 0 &&
+      fold("more-curves", `${plural(more.length, "more curve")}`, () =>
+        h(
+          "div",
+          { class: "curve-grid" },
+          more.map((name) => small({ title: words(name.replaceAll(".", ", ")) }, [name], held)),
+        ),
+      ),
     constants(held),
-    h("p", { class: "faint note" }, "Faint: each iteration. Lines: running means; bands: 95 % of those means, from the scatter about them. Points with whiskers: evaluation sets."),
+    h(
+      "p",
+      { class: "faint note" },
+      "Faint: each iteration. Lines: running means; bands: 95 % of those means, from the scatter about them. Points with whiskers: evaluation sets.",
+    ),
   );
 }
 
@@ -58,12 +88,27 @@ function successChart(run, held, phase) {
   const names = [...new Set(marks.map((mark) => mark.name))];
   const series = curve ? [named(held, curve, "training")] : [];
   const chart = lineChart({
-    title: "success", rate: true, whole: true, height: 276, series,
-    marks: marks.map((mark) => ({ name: mark.name, x: mark.iteration, estimate: mark.estimate, shape: names.indexOf(mark.name) % 4 })),
+    title: "success",
+    rate: true,
+    whole: true,
+    height: 276,
+    series,
+    marks: marks.map((mark) => ({
+      name: mark.name,
+      x: mark.iteration,
+      estimate: mark.estimate,
+      shape: names.indexOf(mark.name) % 4,
+    })),
   });
   chart.classList.add("chart-large");
   if (names.length) {
-    chart.append(h("ul", { class: "legend" }, names.map((name, i) => h("li", {}, h("i", { class: `shape shape-${i % 4}` }), name))));
+    chart.append(
+      h(
+        "ul",
+        { class: "legend" },
+        names.map((name, i) => h("li", {}, h("i", { class: `shape shape-${i % 4}` }), name)),
+      ),
+    );
   }
   return chart;
 }
@@ -86,11 +131,16 @@ function named(held, curve, label) {
 function charts(held) {
   const used = new Set([...LEFT_OUT, ...bands(held)]);
   const made = CHARTS.map((chart) => {
-    const names = [...held.keys()].filter((name) => belongs(chart, name) && !used.has(name) && varies(held.get(name)));
+    const names = [...held.keys()].filter(
+      (name) => belongs(chart, name) && !used.has(name) && varies(held.get(name)),
+    );
     names.forEach((name) => used.add(name));
     return names.length ? small(chart, names, held) : null;
   });
-  return { first: made, more: [...held.keys()].filter((name) => !used.has(name) && varies(held.get(name))) };
+  return {
+    first: made,
+    more: [...held.keys()].filter((name) => !used.has(name) && varies(held.get(name))),
+  };
 }
 
 // EPO holds entropy between multiples of the mean of all past iterations. It does so turn by turn;
@@ -109,26 +159,57 @@ function addSmoothingBand(held, entropy) {
   held.set("entropy_high", { ...curve, name: "entropy_high", y: times(entropy.high ?? 1.2) });
 }
 
-const bands = (held) => [...held.keys()].filter((name) => /_(low|high)$/.test(name) && held.has(name.replace(/_(low|high)$/, "")));
+const bands = (held) =>
+  [...held.keys()].filter(
+    (name) => /_(low|high)$/.test(name) && held.has(name.replace(/_(low|high)$/, "")),
+  );
 
 // What never changed needs no chart, but is said: no fault at all is a result.
 function constants(held) {
-  const said = [...held.values()].filter((curve) => !LEFT_OUT.includes(curve.name) && !varies(curve));
+  const said = [...held.values()].filter(
+    (curve) => !LEFT_OUT.includes(curve.name) && !varies(curve),
+  );
   if (!said.length) return null;
-  return h("p", { class: "note constants" }, "The same throughout: ", said.map((curve, i) => [i ? " · " : "", words(curve.name.replaceAll(".", ", ")), " ", h("b", {}, brief(curve.y.find(Number.isFinite)))]));
+  return h(
+    "p",
+    { class: "note constants" },
+    "The same throughout: ",
+    said.map((curve, i) => [
+      i ? " · " : "",
+      words(curve.name.replaceAll(".", ", ")),
+      " ",
+      h("b", {}, brief(curve.y.find(Number.isFinite))),
+    ]),
+  );
 }
 
 const belongs = (chart, name) =>
-  chart.of?.includes(name) || chart.under?.some((start) => name.startsWith(start)) || (chart.heat && name.startsWith(chart.heat));
+  chart.of?.includes(name) ||
+  chart.under?.some((start) => name.startsWith(start)) ||
+  (chart.heat && name.startsWith(chart.heat));
 
 const varies = (curve) => curve.y.some((value) => Number.isFinite(value) && value !== curve.y[0]);
 
 function small(chart, names, held) {
   if (chart.heat) return heat(chart, names, held);
   const shown = names.slice(0, MANY_LINES);
-  const label = (name) => words(name.split(".").at(-1).replace(/^gate_/, "")).replace("reference kl", "reference").replace("sampler kl", "sampler").replace(" per second", "");
+  const label = (name) =>
+    words(
+      name
+        .split(".")
+        .at(-1)
+        .replace(/^gate_/, ""),
+    )
+      .replace("reference kl", "reference")
+      .replace("sampler kl", "sampler")
+      .replace(" per second", "");
   const title = shown.length === 1 && chart.of?.length > 1 ? words(shown[0]) : chart.title;
-  return lineChart({ title, rate: chart.rate, whole: chart.whole, series: shown.map((name) => named(held, held.get(name), label(name))) });
+  return lineChart({
+    title,
+    rate: chart.rate,
+    whole: chart.whole,
+    series: shown.map((name) => named(held, held.get(name), label(name))),
+  });
 }
 
 function heat(chart, names, held) {

@@ -55,7 +55,11 @@ export function prose(text, attributes = {}) {
     box.append(visible(whole));
     return box;
   }
-  const more = h("button", { class: "more", type: "button" }, `show all ${whole.length.toLocaleString("en")} characters`);
+  const more = h(
+    "button",
+    { class: "more", type: "button" },
+    `show all ${whole.length.toLocaleString("en")} characters`,
+  );
   more.addEventListener("click", () => box.replaceChildren(visible(whole)));
   box.append(visible(whole.slice(0, CAP)), " … ", more);
   return box;
@@ -97,6 +101,17 @@ export function choice(label, options, current, choose) {
       ),
     ),
   );
+}
+
+// A table; a head is a text, or a text and a class.
+export function tableOf(attributes, heads, rows) {
+  const head = (text, look) => h("th", { scope: "col", class: look }, text);
+  const top = h(
+    "tr",
+    {},
+    heads.map((given) => head(...[given].flat())),
+  );
+  return h("table", attributes, h("thead", {}, top), h("tbody", {}, rows));
 }
 
 // A box whose content is drawn for its width, anew when that changes.

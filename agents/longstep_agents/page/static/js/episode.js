@@ -1,6 +1,7 @@
 // One episode: the strip of credit, the steps, the siblings.
 
-import { choice, h, link, prose } from "./dom.js";
+import { outcomeMark } from "./colour.js";
+import { choice, h, prose } from "./dom.js";
 import { episodeRow } from "./data.js";
 import { count, duration, isNumber, number, signed, words } from "./format.js";
 import { address, episodeLink, parse, remember } from "./route.js";
@@ -9,55 +10,95 @@ import { stepList } from "./steps.js";
 import { creditStrip } from "./strip.js";
 import { SHADES } from "./tokens.js";
 
-const DARKER = { logprob: "Darker: less likely. ", entropy: "Darker: more choice. " };
+const STRONGER = { logprob: "Stronger: less likely. ", entropy: "Stronger: more choice. " };
 
 export async function episodeView({ run, n, step, query, redraw, bind }) {
   const row = await episodeRow(run, n);
-  if (!row) throw new Error(`run ${run.name} has no episode ${n}; it has ${count(run.episodes?.count || 0)}`);
+  if (!row)
+    throw new Error(
+      `run ${run.name} has no episode ${n}; it has ${count(run.episodes?.count || 0)}`,
+    );
   const withTokens = (row.steps || []).some((s) => s.tokens?.text?.length);
   const shade = withTokens ? query.get("tokens") : null;
-  const told = shade ? h("output", { class: "token-told" }, `${DARKER[shade] || ""}Point at a token, or walk with ← →.`) : null;
+  const hint = `${STRONGER[shade] || ""}Point at a token, or walk with ← →.`;
+  const told = shade ? h("output", { class: "token-told" }, hint) : null;
   const group = siblingsOf(run, n);
-  const change = (changes) => { remember(changes); redraw(); };
+  const change = (changes) => {
+    remember(changes);
+    redraw();
+  };
   const state = { step };
   const page = h("div", { class: "page episode" });
-  const pick = (k, scroll = true) => go(page, run, n, row, state, k, scroll);
+  const pick = (k, scroll = true) => go({ page, run, n, row, state }, k, scroll);
   const strip = h("div", { class: "sticky" }, creditStrip(row, step, pick, told));
   page.append(
     episodeHead(run, n, row),
-    toolbar({ run, n, row, query, withTokens, group, change }),
+    toolbar({ run, n, query, withTokens, group, change }),
     query.get("siblings") && group.length > 1 ? await siblingsPanel(run, n) : "",
     strip,
-    query.get("raw") ? h("pre", { class: "raw" }, prose(JSON.stringify(row, null, 1))) : stepList(run, n, row, { shade, told }),
+    query.get("raw")
+      ? h("pre", { class: "raw" }, prose(JSON.stringify(row, null, 1)))
+      : stepList(run, n, row, { shade, told }),
     ending(row),
   );
-  bind(keysOf({ run, n, row, state, pick, query, change, withTokens, group }));
-  page.addEventListener("shown", ({ detail }) => { if (step !== null) pick(step, detail.moved); });
+  bind(keysOf({ run, n, state, pick, query, change, withTokens, group }));
+  page.addEventListener("shown", ({ detail }) => {
+    if (step !== null) pick(step, detail.moved);
+  });
   return page;
 }
 
 function episodeHead(run, n, row) {
   const { count: all } = run.episodes;
-  const to = (k, title, label) => (k >= 0 && k < all ? h("a", { href: keepQuery(episodeLink(run, k)), "aria-label": label, title: label, class: "pager" }, title) : h("span", { class: "pager off" }, title));
-  const facts = [
+  const to = (k, sign, title) =>
+    k >= 0 && k < all
+      ? h(
+          "a",
+          { href: keepQuery(episodeLink(run, k)), "aria-label": title, title, class: "pager" },
+          sign,
+        )
+      : h("span", { class: "pager off" }, sign);
+  const facts = factsOf(run, n, row).filter(([, value]) => value);
+  return h(
+    "header",
+    { class: "lead" },
+    h(
+      "div",
+      { class: "pagers" },
+      to(n - 1, "←", "The episode before"),
+      to(n + 1, "→", "The next episode"),
+    ),
+    h(
+      "p",
+      { class: "eyebrow" },
+      [`Episode ${n}`, words(row.task_type)].filter(Boolean).join(" · "),
+    ),
+    h("h1", { class: "task-name" }, outcomeMark(row.success), row.task_id),
+    h(
+      "dl",
+      { class: "facts-line" },
+      facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+    ),
+    row.error && h("p", { class: "error" }, prose(row.error)),
+  );
+}
+
+function factsOf(run, n, row) {
+  const { part, iteration, attempt } = run.episodes;
+  const steps = row.steps || [];
+  return [
     ["outcome", words(row.outcome)],
     ["stopped by", words(row.stop_reason)],
-    ["score", isNumber(row.score) ? number(row.score) : null],
-    ["reward", signed((row.steps || []).reduce((sum, s) => sum + (s.reward || 0), 0))],
-    ["turns", count((row.steps || []).length)],
-    ["set", run.episodes.part?.[n] || null],
-    ["iteration", run.episodes.iteration?.[n] ? count(run.episodes.iteration[n]) : null],
-    ["attempt", run.episodes.attempt?.[n] ? count(run.episodes.attempt[n]) : null],
-    ["time", isNumber(row.seconds) ? duration(row.seconds) : null],
-    ["seed", isNumber(row.seed) ? String(row.seed) : null],
-    ["environment", row.env_id || null],
-  ].filter(([, value]) => value !== null && value !== "");
-  return h("header", { class: "lead" },
-    h("div", { class: "pagers" }, to(n - 1, "←", "The episode before"), to(n + 1, "→", "The next episode")),
-    h("p", { class: "eyebrow" }, [`Episode ${n}`, words(row.task_type)].filter(Boolean).join(" · ")),
-    h("h1", { class: "task-name" }, h("span", { class: row.success ? "solved-mark" : "missed-mark", title: row.success ? "solved" : "not solved" }, row.success ? "● " : "○ "), row.task_id),
-    h("dl", { class: "facts-line" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-    row.error && h("p", { class: "error" }, prose(row.error)));
+    ["score", isNumber(row.score) && number(row.score)],
+    ["reward", signed(steps.reduce((sum, step) => sum + (step.reward || 0), 0))],
+    ["turns", count(steps.length)],
+    ["set", part?.[n]],
+    ["iteration", iteration?.[n] && count(iteration[n])],
+    ["attempt", attempt?.[n] && count(attempt[n])],
+    ["time", isNumber(row.seconds) && duration(row.seconds)],
+    ["seed", isNumber(row.seed) && String(row.seed)],
+    ["environment", row.env_id],
+  ];
 }
 
 // The next episode is shown as this one is: with siblings, with tokens.
@@ -68,18 +109,38 @@ function keepQuery(href) {
 
 function toolbar({ run, n, query, withTokens, group, change }) {
   const flip = (name, title, key) =>
-    h("button", { type: "button", class: "toggle", "aria-pressed": String(Boolean(query.get(name))), "data-key": `flip:${name}`, onclick: () => change({ [name]: query.get(name) ? "" : "1" }) }, title, " ", h("kbd", {}, key));
+    h(
+      "button",
+      {
+        type: "button",
+        class: "toggle",
+        "aria-pressed": String(Boolean(query.get(name))),
+        "data-key": `flip:${name}`,
+        onclick: () => change({ [name]: query.get(name) ? "" : "1" }),
+      },
+      title,
+      " ",
+      h("kbd", {}, key),
+    );
   const shade = query.get("tokens") || "";
-  return h("div", { class: "toolbar" },
+  return h(
+    "div",
+    { class: "toolbar" },
     group.length > 1 && flip("siblings", `Siblings (${group.length})`, "s"),
-    withTokens && choice("Tokens", [["", "Text"], ...SHADES], shade, (value) => change({ tokens: value })),
+    withTokens &&
+      choice("Tokens", [["", "Text"], ...SHADES], shade, (value) => change({ tokens: value })),
     flip("raw", "JSON", "r"),
-    replay(run, n));
+    replay(run, n),
+  );
 }
 
 function replay(run, n) {
   const command = `longstep replay ${run.id} --episode ${n} --verify`;
-  const button = h("button", { type: "button", class: "quiet", onclick: () => copy(command, button) }, "Copy");
+  const button = h(
+    "button",
+    { type: "button", class: "quiet", onclick: () => copy(command, button) },
+    "Copy",
+  );
   return h("span", { class: "command" }, h("code", {}, command), button);
 }
 
@@ -90,34 +151,49 @@ async function copy(text, button) {
   } catch {
     button.textContent = "Select it by hand"; // Pages from files may be refused the clipboard.
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  setTimeout(() => {
+    button.textContent = "Copy";
+  }, 1500);
 }
 
 function ending(row) {
-  return h("p", { class: "ending faint" }, `${row.success ? "Solved" : "Not solved"}; stopped by ${words(row.stop_reason)}.`);
+  return h(
+    "p",
+    { class: "ending faint" },
+    `${row.success ? "Solved" : "Not solved"}; stopped by ${words(row.stop_reason)}.`,
+  );
 }
 
-function go(page, run, n, row, state, k, scroll) {
+// Make a step the current one: in the strip, in the list, in the address.
+function go({ page, run, n, row, state }, k, scroll) {
   const last = (row.steps || []).length - 1;
   if (last < 0) return;
-  const wanted = Math.min(Math.max(k, 0), last);
-  state.step = wanted;
-  history.replaceState(null, "", keepQuery(episodeLink(run, n, wanted)));
-  for (const cell of page.querySelectorAll("[data-cell]")) {
-    const here = Number(cell.dataset.cell) === wanted;
-    if (here) cell.setAttribute("aria-current", "step");
-    else cell.removeAttribute("aria-current");
-    cell.tabIndex = here ? 0 : -1;
-    if (here && cell.parentElement.contains(document.activeElement)) cell.focus({ preventScroll: true });
+  state.step = Math.min(Math.max(k, 0), last);
+  history.replaceState(null, "", keepQuery(episodeLink(run, n, state.step)));
+  for (const cell of page.querySelectorAll("[data-cell]"))
+    point(cell, Number(cell.dataset.cell) === state.step);
+  for (const article of page.querySelectorAll("[data-step]")) {
+    article.classList.toggle("here", Number(article.dataset.step) === state.step);
   }
-  for (const article of page.querySelectorAll(".step.here")) article.classList.remove("here");
-  const article = page.querySelector(`[data-step="${wanted}"]`);
-  article?.classList.add("here");
-  if (scroll) article?.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  if (!scroll) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  page
+    .querySelector(".step.here")
+    ?.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
 }
 
-function keysOf({ run, n, row, state, pick, query, change, withTokens, group }) {
-  const episode = (k) => { if (k >= 0 && k < run.episodes.count) location.hash = keepQuery(episodeLink(run, k)); };
+function point(cell, here) {
+  if (here) cell.setAttribute("aria-current", "step");
+  else cell.removeAttribute("aria-current");
+  cell.tabIndex = here ? 0 : -1;
+  if (here && cell.parentElement.contains(document.activeElement))
+    cell.focus({ preventScroll: true });
+}
+
+function keysOf({ run, n, state, pick, query, change, withTokens, group }) {
+  const episode = (k) => {
+    if (k >= 0 && k < run.episodes.count) location.hash = keepQuery(episodeLink(run, k));
+  };
   const flip = (name) => () => change({ [name]: query.get(name) ? "" : "1" });
   return {
     j: () => pick(state.step === null ? 0 : state.step + 1),

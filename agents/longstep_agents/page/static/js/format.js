@@ -7,8 +7,11 @@ export const isNumber = (value) => typeof value === "number" && Number.isFinite(
 export function number(value, digits = 2) {
   if (!isNumber(value)) return DASH;
   const size = Math.abs(value);
-  if (size !== 0 && size < 10 ** -digits / 2) return minus(size < 1e-4 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
-  return minus(value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  if (size !== 0 && size < 10 ** -digits / 2)
+    return minus(size < 1e-4 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
+  return minus(
+    value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+  );
 }
 
 export function signed(value, digits = 2) {
@@ -64,8 +67,18 @@ export const words = (name) => String(name ?? "").replaceAll("_", " ");
 export const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 
 // A run that is named by a path goes by the last of it; the rest tells it from others.
-export const nameOf = (run) => String(run.name ?? run.id).split("/").filter(Boolean).at(-1) || run.id;
-export const whence = (run) => String(run.name ?? "").split("/").filter(Boolean).slice(0, -1).slice(-3).join("/");
+export const nameOf = (run) =>
+  String(run.name ?? run.id)
+    .split("/")
+    .filter(Boolean)
+    .at(-1) || run.id;
+export const whence = (run) =>
+  String(run.name ?? "")
+    .split("/")
+    .filter(Boolean)
+    .slice(0, -1)
+    .slice(-3)
+    .join("/");
 
 // The middle of a long name says least.
 export function shorten(text, length = 48) {

@@ -2,13 +2,20 @@
 
 export function keepPlace(stage) {
   const top = window.scrollY;
-  const open = [...stage.querySelectorAll("details[data-key]")].filter((d) => d.open).map((d) => d.dataset.key);
-  const scrolled = [...stage.querySelectorAll("[data-scroll]")].map((e) => [e.dataset.scroll, e.scrollTop, e.scrollLeft]);
+  const open = [...stage.querySelectorAll("details[data-key]")]
+    .filter((d) => d.open)
+    .map((d) => d.dataset.key);
+  const scrolled = [...stage.querySelectorAll("[data-scroll]")].map((e) => [
+    e.dataset.scroll,
+    e.scrollTop,
+    e.scrollLeft,
+  ]);
   const active = stage.contains(document.activeElement) ? document.activeElement : null;
   const focus = active?.dataset.key;
   const marked = active && "selectionStart" in active ? safeSelection(active) : null;
   return () => {
-    for (const key of open) findIn(stage, "details[data-key]", "key", key)?.setAttribute("open", "");
+    for (const key of open)
+      findIn(stage, "details[data-key]", "key", key)?.setAttribute("open", "");
     for (const [key, y, x] of scrolled) {
       const box = findIn(stage, "[data-scroll]", "scroll", key);
       if (box) [box.scrollTop, box.scrollLeft] = [y, x];

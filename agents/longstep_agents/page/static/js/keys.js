@@ -26,7 +26,10 @@ export function listen(current) {
 }
 
 function writing(target) {
-  return target.matches?.("input:not([type=checkbox]), select, textarea, [data-own-keys]") || document.getElementById("help").open;
+  return (
+    target.matches?.("input:not([type=checkbox]), select, textarea, [data-own-keys]") ||
+    document.getElementById("help").open
+  );
 }
 
 function up() {
@@ -36,10 +39,18 @@ function up() {
 
 function help() {
   const box = document.getElementById("help");
-  const close = h("button", { type: "button", class: "quiet", onclick: () => box.close() }, "Close");
+  const close = h(
+    "button",
+    { type: "button", class: "quiet", onclick: () => box.close() },
+    "Close",
+  );
   box.replaceChildren(
     h("h2", { id: "help-title" }, "Keys"),
-    h("dl", {}, ALL.map(([name, what]) => [h("dt", {}, h("kbd", {}, name)), h("dd", {}, what)])),
+    h(
+      "dl",
+      {},
+      ALL.map(([name, what]) => [h("dt", {}, h("kbd", {}, name)), h("dd", {}, what)]),
+    ),
     close,
   );
   box.showModal();

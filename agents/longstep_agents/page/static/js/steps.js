@@ -1,6 +1,6 @@
 // The steps of an episode: what was seen, said and done, and what came back.
 
-import { fold, h, prose, link } from "./dom.js";
+import { fold, h, prose } from "./dom.js";
 import { creditLook, mostOf } from "./colour.js";
 import { count, isNumber, number, plural, signed, words } from "./format.js";
 import { creditsOf, gateName, gatesOf, isGate } from "./strip.js";
@@ -16,7 +16,13 @@ export function stepList(run, n, row, { shade, told }) {
   return h(
     "div",
     { class: steps.length > 60 ? "steps long" : "steps" },
-    steps.length > 0 && h("article", { class: "step opening" }, h("div", { class: "gutter" }, h("span", { class: "faint" }, "task")), h("div", { class: "body" }, seen(steps[0].observation))),
+    steps.length > 0 &&
+      h(
+        "article",
+        { class: "step opening" },
+        h("div", { class: "gutter" }, h("span", { class: "faint" }, "task")),
+        h("div", { class: "body" }, seen(steps[0].observation)),
+      ),
     steps.map((step, k) => stepView(step, k, context)),
   );
 }
@@ -28,13 +34,31 @@ function stepView(step, k, { run, n, row, shade, told, most }) {
   return h(
     "article",
     { class: "step", "data-step": k, id: `step-${k}`, "aria-label": `Step ${k}` },
-    h("div", { class: "gutter" }, h("a", { class: "step-number", href: episodeLink(run, n, k), title: "link to this step" }, String(k)), h("span", { class: `chip ${look.class}`, "--part": look["--part"] })),
-    h("div", { class: "body" },
+    h(
+      "div",
+      { class: "gutter" },
+      h(
+        "a",
+        { class: "step-number", href: episodeLink(run, n, k), title: "link to this step" },
+        String(k),
+      ),
+      h("span", { class: `chip ${look.class}`, "--part": look["--part"] }),
+    ),
+    h(
+      "div",
+      { class: "body" },
       memory(row.steps, k),
       thought(step, k),
       said(step, { shade, told, most }),
-      h("p", { class: "did" }, h("span", { class: "prompt", "aria-hidden": "true" }, "›"), prose(step.action || "(nothing)", { class: "action" }), marks(step)),
-      seen(back)),
+      h(
+        "p",
+        { class: "did" },
+        h("span", { class: "prompt", "aria-hidden": "true" }, "›"),
+        prose(step.action || "(nothing)", { class: "action" }),
+        marks(step),
+      ),
+      seen(back),
+    ),
     numbers(step, look),
   );
 }
@@ -45,7 +69,9 @@ const LISTED_LINE = /^(\t| {2,}|[$+\-@#<>{}|]|\s*\d+[\s|:])/;
 export function seen(text) {
   const lines = String(text ?? "").split("\n", 200);
   const listed = lines.filter((line) => LISTED_LINE.test(line)).length;
-  return prose(text, { class: listed >= 3 && listed >= lines.length / 5 ? "seen listing" : "seen" });
+  return prose(text, {
+    class: listed >= 3 && listed >= lines.length / 5 ? "seen listing" : "seen",
+  });
 }
 
 function marks(step) {
@@ -53,7 +79,9 @@ function marks(step) {
     step.action_valid === false && h("span", { class: "tag warn" }, "not valid here"),
     step.target && h("span", { class: "tag" }, `to ${words(step.target)}`),
     step.fault && h("span", { class: "tag warn" }, words(step.fault)),
-    step.unsayable ? h("span", { class: "tag" }, `${plural(step.unsayable, "action")} could not be said`) : null,
+    step.unsayable
+      ? h("span", { class: "tag" }, `${plural(step.unsayable, "action")} could not be said`)
+      : null,
   ];
 }
 
@@ -74,30 +102,72 @@ function memory(steps, k) {
   if (step.shown === undefined && !steps.some((s) => s.shown !== undefined)) return null;
   const view = memoryOf(steps, k);
   const length = view.reduce((total, part) => total + part.text.length, 0);
-  const title = [step.begins ? "Shown to the model, anew" : "Shown to the model", h("span", { class: "faint" }, ` ${count(length)} characters`)];
-  return fold(`shown:${k}`, title, () => h("div", { class: "memory" }, view.map((part) => h("div", { class: part.by }, h("span", { class: "by" }, part.by === "given" ? "given" : `said, step ${part.step}`), prose(part.text)))));
+  const title = [
+    step.begins ? "Shown to the model, anew" : "Shown to the model",
+    h("span", { class: "faint" }, ` ${count(length)} characters`),
+  ];
+  return fold(`shown:${k}`, title, () =>
+    h(
+      "div",
+      { class: "memory" },
+      view.map((part) =>
+        h(
+          "div",
+          { class: part.by },
+          h("span", { class: "by" }, part.by === "given" ? "given" : `said, step ${part.step}`),
+          prose(part.text),
+        ),
+      ),
+    ),
+  );
 }
 
 function thought(step, k) {
-  const inside = step.reasoning || String(step.text || "").match(THOUGHT)?.[1]?.trim();
+  const inside =
+    step.reasoning ||
+    String(step.text || "")
+      .match(THOUGHT)?.[1]
+      ?.trim();
   if (!inside) return null;
-  return fold(`thought:${k}`, ["Reasoning", h("span", { class: "faint" }, ` ${count(inside.length)} characters`)], () => prose(inside, { class: "reasoning" }), { open: inside.length < 600 });
+  return fold(
+    `thought:${k}`,
+    ["Reasoning", h("span", { class: "faint" }, ` ${count(inside.length)} characters`)],
+    () => prose(inside, { class: "reasoning" }),
+    { open: inside.length < 600 },
+  );
 }
 
 function said(step, look) {
-  if (look.shade && step.tokens?.text?.length) return tokenView(step.tokens, { ...look, credit: step.credit });
-  const text = String(step.text || "").replace(THOUGHT, "").trim();
+  if (look.shade && step.tokens?.text?.length)
+    return tokenView(step.tokens, { ...look, credit: step.credit });
+  const text = String(step.text || "")
+    .replace(THOUGHT, "")
+    .trim();
   if (!text || text === step.action) return null;
   return h("p", { class: "reply" }, h("span", { class: "by" }, "reply"), prose(text));
 }
 
 function numbers(step, look) {
   const rows = [
-    ["credit", isNumber(step.credit) ? h("span", { class: `figure ${look.class}` }, signed(step.credit)) : null],
+    [
+      "credit",
+      isNumber(step.credit)
+        ? h("span", { class: `figure ${look.class}` }, signed(step.credit))
+        : null,
+    ],
     ["reward", isNumber(step.reward) ? signed(step.reward) : null],
-    ...Object.entries(step.parts || {}).filter(([name]) => !isGate(name)).map(([name, value]) => [words(name), number(value)]),
-    ...gatesOf(step).map(([name, open]) => [gateName(name), h("span", { class: open ? null : "fault" }, open ? "open" : "closed")]),
+    ...Object.entries(step.parts || {})
+      .filter(([name]) => !isGate(name))
+      .map(([name, value]) => [words(name), number(value)]),
+    ...gatesOf(step).map(([name, open]) => [
+      gateName(name),
+      h("span", { class: open ? null : "fault" }, open ? "open" : "closed"),
+    ]),
     ["log-prob.", isNumber(step.logprob) && step.logprob !== 0 ? number(step.logprob) : null],
   ].filter(([, value]) => value !== null);
-  return h("dl", { class: "margin" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "margin" },
+    rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }

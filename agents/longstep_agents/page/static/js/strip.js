@@ -16,7 +16,8 @@ function told(step, k, last) {
   if (step.reward) said.push(`reward ${signed(step.reward)}`);
   if (step.action_valid === false) said.push("not valid");
   if (step.fault) said.push(`fault: ${step.fault}`);
-  for (const [name, open] of gatesOf(step)) said.push(`gate ${gateName(name)} ${open ? "open" : "closed"}`);
+  for (const [name, open] of gatesOf(step))
+    said.push(`gate ${gateName(name)} ${open ? "open" : "closed"}`);
   if (last) said.push("last");
   return said.filter(Boolean).join(", ");
 }
@@ -28,14 +29,31 @@ export function creditStrip(row, current, pick, aside) {
   const steps = row.steps || [];
   const most = mostOf(creditsOf(row));
   const largest = mostOf(steps.map((step) => step.reward));
-  const cells = steps.map((step, k) => cell(step, k, { most, largest, current, pick, last: k === steps.length - 1 }));
+  const cells = steps.map((step, k) =>
+    cell(step, k, { most, largest, current, pick, last: k === steps.length - 1 }),
+  );
   return h(
     "nav",
     { class: "strip-box", "aria-label": "Steps, coloured by credit" },
     h("div", { class: `strip${steps.length > 60 ? " dense" : ""}` }, cells),
     most > 0
-      ? h("div", { class: "strip-legend", "aria-hidden": "true" }, h("span", {}, `−${number(most)}`), h("i", { class: "ramp" }), h("span", {}, `+${number(most)}`), h("span", { class: "faint" }, "credit of a step"), aside)
-      : h("div", { class: "strip-legend faint" }, steps.some((step) => isNumber(step.credit)) ? "The credit of every step is 0." : "No credit is kept for this episode.", aside),
+      ? h(
+          "div",
+          { class: "strip-legend", "aria-hidden": "true" },
+          h("span", {}, `−${number(most)}`),
+          h("i", { class: "ramp" }),
+          h("span", {}, `+${number(most)}`),
+          h("span", { class: "faint" }, "credit of a step"),
+          aside,
+        )
+      : h(
+          "div",
+          { class: "strip-legend faint" },
+          steps.some((step) => isNumber(step.credit))
+            ? "The credit of every step is 0."
+            : "No credit is kept for this episode.",
+          aside,
+        ),
   );
 }
 
@@ -46,10 +64,18 @@ function cell(step, k, { most, largest, current, pick, last }) {
   return h(
     "button",
     {
-      type: "button", class: `cell ${look.class}`, "--part": look["--part"], "data-cell": k, title: told(step, k, last), "aria-label": told(step, k, last),
-      "aria-current": k === current ? "step" : null, tabindex: k === (current ?? 0) ? 0 : -1, onclick: () => pick(k),
+      type: "button",
+      class: `cell ${look.class}`,
+      "--part": look["--part"],
+      "data-cell": k,
+      title: told(step, k, last),
+      "aria-label": told(step, k, last),
+      "aria-current": k === current ? "step" : null,
+      tabindex: k === (current ?? 0) ? 0 : -1,
+      onclick: () => pick(k),
     },
-    size > 0 && h("span", { class: `tick ${reward < 0 ? "down" : "up"}`, "--part": size.toFixed(3) }),
+    size > 0 &&
+      h("span", { class: `tick ${reward < 0 ? "down" : "up"}`, "--part": size.toFixed(3) }),
     (step.action_valid === false || step.fault) && h("span", { class: "wrong" }, "×"),
     gatesOf(step).map(([, open]) => h("span", { class: `gate ${open ? "open" : "shut"}` })),
   );
