@@ -14,8 +14,7 @@ from longstep_agents.page.episodes import Episode, columns, read_episode
 from longstep_agents.page.lines import Lines, Place, parse
 from longstep_agents.page.reliability import reliability
 from longstep_agents.page.types import Metric, Pair, Part, Reliability, Run
-from longstep_agents.page.values import items, real, table, text, whole
-from longstep_envs.types import DataError
+from longstep_agents.page.values import items, plain, real, table, text, whole
 
 _FILE = "eval.jsonl"
 _RESULTS = "results.json"
@@ -27,18 +26,13 @@ class EvaluationRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._header = _read_header(folder / HEADER)
+        self._header, self._readable = _read_header(folder / HEADER)
         self._begin()
 
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether a folder holds one."""
         return (folder / HEADER).exists()
-
-    @property
-    def name(self) -> str:
-        """Who played."""
-        return text(table(self._header["asked"].get("contestant")).get("name"))
 
     def refresh(self) -> bool:
         """Read on; whether there was anything."""
@@ -58,10 +52,9 @@ class EvaluationRun:
         last = {key_of(episode): number for number, episode in enumerate(self.episodes)}
         for number, episode in enumerate(self.episodes):
             episode["superseded"] = int(last[key_of(episode)] != number)
-        told = self._reliability(len(last))
         return Run(
             id=run_id,
-            name=self.name or run_id,
+            name=text(table(self._header["asked"].get("contestant")).get("name")) or run_id,
             kind="evaluation",
             about=self._header,
             ended=self._ended(),
@@ -70,8 +63,8 @@ class EvaluationRun:
             curves=[],
             marks=[],
             episodes=columns(self.episodes),
-            reliability=told,
-            unreadable=self._lines.unreadable + self._lines.cut,
+            reliability=self._reliability(len(last)),
+            unreadable=self._lines.unreadable + self._lines.cut + (not self._readable),
         )
 
     def _begin(self) -> None:
@@ -169,16 +162,13 @@ def _part(summary: PartSummary, data: list[str]) -> Part:
     return cast(Part, {**row, "stage": "", "data": data})
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    header = parse(path.read_bytes())
-    asked = table((header or {}).get("asked"))
+def _read_header(path: Path) -> tuple[dict[str, Any], bool]:
+    """The header with what is certain to be there, and whether it could be read."""
+    header = plain(parse(path.read_bytes()) or {})
+    asked = table(header.get("asked"))
     parts = [part for part in items(asked.get("parts")) if text(table(part).get("name"))]
-    if not parts:
-        raise DataError(
-            f"{path} tells no parts: it is not what `longstep eval` writes; leave it away"
-        )
-    named = [
+    told = [
         {**part, "metric": "score" if part.get("metric") == "score" else "success"}
         for part in parts
     ]
-    return {**(header or {}), "asked": {**asked, "parts": named}}
+    return {**header, "asked": {**asked, "parts": told}}, bool(parts)

@@ -10,7 +10,7 @@ from typing import Any
 
 from longstep_agents.page.episodes import read_shard
 from longstep_agents.page.evaluations import EvaluationRun, compare_all
-from longstep_agents.page.training import TrainingRun
+from longstep_agents.page.training import CONFIG, TrainingRun
 from longstep_agents.page.types import FORMAT, SHARD_EPISODES, Index
 from longstep_envs.types import DataError
 
@@ -30,7 +30,7 @@ class Library:
             folders: Each a training run, an evaluation, or a folder of such, two levels deep.
 
         Raises:
-            DataError: there is none, or one cannot be read.
+            DataError: there is none.
         """
         self._folders = folders
         self.runs: dict[str, TrainingRun | EvaluationRun] = {}
@@ -81,7 +81,7 @@ class Library:
     def _found(self) -> Iterator[tuple[str, Path]]:
         """Folders of runs, and what to call them: as short as tells them apart."""
         for folder in self._folders:
-            if _holds_run(folder):
+            if _holds_run(folder) or (folder / CONFIG).exists():  # a run that has only begun
                 yield folder.resolve().name, folder
                 continue
             for depth in range(1, _DEPTH + 1):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 LINE_LIMIT = 16_000_000
 """Bytes of a line; a longer one is left out."""
@@ -52,7 +53,7 @@ class Lines:
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
-            self._node = self.path.stat().st_ino
+            self._node = os.fstat(file.fileno()).st_ino
             file.seek(self._offset)
             while line := _line(file):
                 place = Place(self.path, self._offset, len(line))
@@ -79,9 +80,9 @@ def parse(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _line(file: Any) -> bytes:
+def _line(file: BinaryIO) -> bytes:
     """The next whole line; of one that is too long, its beginning; nothing of one that is cut."""
-    line: bytes = file.readline(LINE_LIMIT + 1)
+    line = file.readline(LINE_LIMIT + 1)
     rest = line
     while rest and not rest.endswith(b"\n"):
         rest = file.readline(LINE_LIMIT)

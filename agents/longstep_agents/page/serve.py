@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from longstep_agents.page.bundle import bundle
 from longstep_agents.page.export import INDEX, dump
@@ -59,7 +61,16 @@ class Live:
         self._due = now + max(self._seconds, _REST * (now - began))
 
 
-def make_server(live: Live, port: int = 0) -> ThreadingHTTPServer:
+class PageServer(ThreadingHTTPServer):
+    """Says nothing of browsers that leave before they are answered."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of an error in answering."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def make_server(live: Live, port: int = 0) -> PageServer:
     """A server on this machine alone; port 0 takes a free one."""
     page = "".join(bundle(connect="'self'")).encode()
 
@@ -97,4 +108,4 @@ def make_server(live: Live, port: int = 0) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Requests are not told."""
 
-    return ThreadingHTTPServer((_HOSTS[0], port), Handler)
+    return PageServer((_HOSTS[0], port), Handler)

@@ -11,7 +11,7 @@ from longstep_agents.page.episodes import Episode, columns, read_episode
 from longstep_agents.page.lines import Lines, Place
 from longstep_agents.page.reliability import reliability
 from longstep_agents.page.types import Curve, Estimate, Mark, Part, Run
-from longstep_agents.page.values import items, number, real, table, text, whole
+from longstep_agents.page.values import items, number, plain, real, table, text, whole
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
@@ -33,7 +33,7 @@ class TrainingRun:
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether a folder holds one."""
-        return any((folder / name).exists() for name in (METRICS, CONFIG, EPISODES))
+        return any((folder / name).exists() for name in (METRICS, EPISODES))
 
     def refresh(self) -> bool:
         """Read on; whether there was anything."""
@@ -103,7 +103,7 @@ class TrainingRun:
         if not path.exists():
             return {}, 0
         try:
-            return tomllib.loads(path.read_text("utf-8", errors="replace")), 0
+            return plain(tomllib.loads(path.read_text("utf-8", errors="replace"))), 0
         except (tomllib.TOMLDecodeError, RecursionError):
             return {}, 1
 

@@ -37,13 +37,14 @@ class Run(TypedDict):
     """An evaluation's header; a training run's config as `config`, a tree."""
     ended: bool
     seconds: float
+    """Since a training run began; of an evaluation, those of all its episodes."""
     parts: list[Part]
     curves: list[Curve]
     marks: list[Mark]
     episodes: Episodes
     reliability: Reliability
     unreadable: int
-    """Lines that could not be read and are left out."""
+    """Lines and settings that could not be read and are left out."""
 
 
 class Estimate(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_DEEPEST = 20
 Reader = Callable[[Any], Any]
 _LARGEST = 1e100
 """Of numbers that can be squared and summed."""
@@ -60,3 +61,14 @@ def picked(row: Mapping[str, Any], fields: Mapping[str, Reader]) -> dict[str, An
 def each(read: Reader) -> Reader:
     """Reads a list."""
     return lambda value: [read(entry) for entry in items(value)]
+
+
+def plain(value: object, depth: int = _DEEPEST) -> Any:
+    """What JSON can say of a value; too deep down, nothing."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry, depth - 1) for key, entry in value.items()} if depth else {}
+    if isinstance(value, list):
+        return [plain(entry, depth - 1) for entry in value] if depth else []
+    if isinstance(value, float):
+        return number(value)
+    return value if value is None or isinstance(value, (str, int)) else str(value)
