@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from longstep_agents.types import Completion, Step, Trajectory
+from longstep_agents.types import Completion, Group, Outcome, Step, Trajectory
 from longstep_training.batch import Row, build_row
 from longstep_training.distributed import World
-from longstep_training.measure import iteration_row, status
+from longstep_training.measure import iteration_row, parts_row, status
 from longstep_training.policy import OptimizerConfig, Updater
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
 
@@ -46,3 +46,18 @@ def test_where_nothing_was_learnt_from_entropy_is_not_told() -> None:
     assert row["entropy"] is None
     assert "entropy n/a" in status(row)
     assert all(value is not None for name, value in row.items() if name != "entropy")
+
+
+def test_parts_of_the_reward_are_means_of_what_counted_episodes_got_of_each() -> None:
+    def played(*parts: dict[str, float], outcome: Outcome = Outcome.OK) -> Trajectory:
+        return Trajectory(tuple(Step(reward_parts=part) for part in parts), outcome=outcome)
+
+    group = Group(
+        (
+            played({"format": 1.0}, {"format": 1.0, "tests": 0.5, "test:a": 1.0}),
+            played({"format": 0.0}),
+            played({"format": 9.0}, outcome=Outcome.ENV_ERROR),
+        )
+    )
+    assert parts_row(World(), [group]) == {"format": 1.0, "tests": 0.25}
+    assert parts_row(World(), []) == {}

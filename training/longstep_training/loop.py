@@ -30,7 +30,7 @@ from longstep_training.engines import Sampler
 from longstep_training.entropy import TurnTally, turn_means
 from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
 from longstep_training.log import Display
-from longstep_training.measure import sampling_row
+from longstep_training.measure import parts_row, sampling_row
 from longstep_training.player import check_agent, draw_seeds, require_some
 from longstep_training.policy import Updater
 from longstep_training.recipe import TrainConfig
@@ -135,7 +135,7 @@ def reinforce(run: Run) -> None:
         sums = improve(run, rows, iteration)
         timer.lap("update")
         run.notes["sampling"] = run.sampling.metrics()
-        run.notes["gates"] = opened(run, groups)
+        run.notes |= {"gates": opened(run, groups), "parts": parts_row(run.world, groups)}
         if config.strategy is not None:
             run.notes["strategy"] = run.world.sum_values(run.player.take_spent())
         if run.producer is not None:

@@ -62,6 +62,23 @@ def iteration_row(
     }
 
 
+def parts_row(world: World, groups: Sequence[Group]) -> dict[str, float]:
+    """By name, what each part of the reward sums to in an episode: the mean over all ranks'.
+
+    Parts of single tests, such as `test:…`, are left out: there are as many as there are tests.
+    """
+    counted = [t for group in groups for t in group.counted]
+    sums: dict[str, float] = {}
+    for step in (step for t in counted for step in t.steps):
+        for name, value in step.reward_parts.items():
+            if ":" not in name:
+                sums[name] = sums.get(name, 0.0) + value
+    ranks = world.gather((len(counted), sums))
+    episodes = max(1, sum(count for count, _ in ranks))
+    names = sorted({name for _, told in ranks for name in told})
+    return {name: sum(told.get(name, 0.0) for _, told in ranks) / episodes for name in names}
+
+
 def sampling_row(world: World, done: Statistics, seconds: float) -> dict[str, Any]:
     """How fast all ranks have sampled in `seconds`, and what of the engine's work was for nothing.
 
