@@ -59,7 +59,7 @@ def test_help_loads_no_heavy_package() -> None:
         (["tasks", "treasur"], 1, "did you mean 'treasure'?"),
         (["tasks", "treasure", "--set", "colour=red"], 1, "does not take these options"),
         (["train", "nowhere.toml"], 1, "there is no config file nowhere.toml"),
-        (["view", "nowhere"], 1, "nowhere holds no run"),
+        (["view", "nowhere"], 2, "Directory 'nowhere' does not exist"),
         (["data", "verify", "longstep/Treasur-v0"], 1, "did you mean 'longstep/Treasure-v0'?"),
         (["data", "verify", "--folder", "nowhere"], 1, "no data folder at nowhere"),
         (["train"], 2, "name a CONFIG"),
@@ -80,7 +80,7 @@ def test_a_failure_is_one_line_and_its_own_exit_status(
 
 
 def test_the_traceback_is_there_for_who_asks() -> None:
-    done = longstep("view", "nowhere", LONGSTEP_DEBUG="1")
+    done = longstep("train", "nowhere.toml", LONGSTEP_DEBUG="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
