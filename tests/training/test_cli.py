@@ -59,7 +59,7 @@ def test_help_loads_no_heavy_package() -> None:
         (["tasks", "treasur"], 1, "did you mean 'treasure'?"),
         (["tasks", "treasure", "--set", "colour=red"], 1, "does not take these options"),
         (["train", "nowhere.toml"], 1, "there is no config file nowhere.toml"),
-        (["view", "nowhere"], 2, "Directory 'nowhere' does not exist"),
+        (["view", "nowhere"], 1, "no run or evaluation in nowhere"),
         (["data", "verify", "longstep/Treasur-v0"], 1, "did you mean 'longstep/Treasure-v0'?"),
         (["data", "verify", "--folder", "nowhere"], 1, "no data folder at nowhere"),
         (["train"], 2, "name a CONFIG"),

@@ -13,12 +13,7 @@ from longstep_agents.exports import export as export_episodes
 _PAGE = "html"
 Folders = Annotated[
     list[Path],
-    typer.Argument(
-        metavar="DIR...",
-        exists=True,
-        file_okay=False,
-        help="Training runs, evaluations, or folders of such.",
-    ),
+    typer.Argument(metavar="DIR", help="Training runs, evaluations, or folders of such."),
 ]
 Title = Annotated[str, typer.Option(help="The title of the page.")]
 
