@@ -43,7 +43,10 @@ export async function episodeView({ run, n, step, query, redraw, bind }) {
   );
   bind(keysOf({ run, n, state, pick, query, change, withTokens, group }));
   page.addEventListener("shown", ({ detail }) => {
-    if (step !== null) pick(step, detail.moved);
+    if (step === null) return;
+    pick(step, false);
+    // What draws itself for its width, as siblings do, takes its place in the next frame.
+    if (detail.moved) afterFrames(2, () => showStep(page, "auto"));
   });
   return page;
 }
@@ -175,12 +178,15 @@ function go({ page, run, n, row, state }, k, scroll) {
   for (const article of page.querySelectorAll("[data-step]")) {
     article.classList.toggle("here", Number(article.dataset.step) === state.step);
   }
-  if (!scroll) return;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  page
-    .querySelector(".step.here")
-    ?.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+  if (scroll) showStep(page, calm ? "auto" : "smooth");
 }
+
+const showStep = (page, behavior) =>
+  page.querySelector(".step.here")?.scrollIntoView({ block: "start", behavior });
+
+const afterFrames = (n, act) =>
+  requestAnimationFrame(() => (n > 1 ? afterFrames(n - 1, act) : act()));
 
 function point(cell, here) {
   if (here) cell.setAttribute("aria-current", "step");

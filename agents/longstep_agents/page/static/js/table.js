@@ -12,6 +12,12 @@ const SPARE = 8;
 const COLUMNS = [
   { name: "#", of: "n", class: "n", cell: (e, i, run) => link(episodeLink(run, i), String(i)) },
   {
+    name: "solved",
+    of: "success",
+    class: "c",
+    cell: (e, i) => outcomeMark(e.success[i], e.success[i] ? "yes" : "no"),
+  },
+  {
     name: "set",
     of: "phase",
     cell: (e, i) => (e.part?.[i] ? shorten(e.part[i], 24) : words(e.phase[i])),
@@ -28,12 +34,6 @@ const COLUMNS = [
     of: "task_type",
     class: "kind",
     cell: (e, i) => shorten(words(e.task_type[i]), 26),
-  },
-  {
-    name: "solved",
-    of: "success",
-    class: "c",
-    cell: (e, i) => outcomeMark(e.success[i], e.success[i] ? "yes" : "no"),
   },
   { name: "score", of: "score", class: "n", cell: (e, i) => number(e.score[i], 2) },
   { name: "reward", of: "reward", class: "n", cell: (e, i) => number(e.reward[i], 2) },
