@@ -18,6 +18,8 @@ from longstep_envs.types import BadValueError
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 9_999
+_AT_ONCE = 10_000_000
+"""Values that are drawn together; more take too much memory."""
 
 Values_PA = Sequence[Sequence[float]]
 """Of each task the values of its attempts; tasks may differ in how many they have."""
@@ -172,6 +174,7 @@ def _resampled(
         paired=True,
         vectorized=True,
         n_resamples=_RESAMPLES,
+        batch=max(1, _AT_ONCE // len(sums_P)),
         confidence_level=_CONFIDENCE,
         method="percentile",
         rng=np.random.default_rng(0),
