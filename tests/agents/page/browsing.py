@@ -47,7 +47,7 @@ class Viewer:
         )
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         self._watch(page, address)
         page.goto(f"{address}{route}")
         drawn(page, route or "#/")
