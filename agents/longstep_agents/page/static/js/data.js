@@ -34,10 +34,9 @@ export async function episodeRow(run, n) {
 }
 
 function shard(run, k) {
-  // A live run's last shard grows: what it was loaded with is part of its name here.
+  // A run that goes on has more in its shards later: how much there was is part of the key.
   const name = `${run.id}-${k}`;
-  const held = Math.min(run.episodes.count - k * run.episodes.size, run.episodes.size);
-  const key = `${name}:${held}`;
+  const key = `${name}:${run.episodes.count}`;
   const found =
     shards.get(key) || load(name).catch((error) => (shards.delete(key), Promise.reject(error)));
   shards.delete(key);

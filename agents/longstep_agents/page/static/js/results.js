@@ -4,7 +4,7 @@ import { isNumber } from "./format.js";
 
 const BASELINES = ["expert", "random", "noop", "scripted", "replay"];
 
-export const isBaseline = (run) =>
+const isBaseline = (run) =>
   run.kind === "evaluation" && BASELINES.includes(run.about?.asked?.contestant?.name);
 
 // A training run has a line for each of its stages that was measured.

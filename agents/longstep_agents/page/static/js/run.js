@@ -106,7 +106,7 @@ function facts(run) {
   );
 }
 
-export function tree(value, depth = 0) {
+function tree(value, depth = 0) {
   if (value === null || typeof value !== "object")
     return h("code", {}, JSON.stringify(value) ?? "");
   const rows = Object.entries(value);

@@ -86,7 +86,7 @@ function marks(step) {
 }
 
 // All that the model had before it: whole since the last step that begins anew.
-export function memoryOf(steps, k) {
+function memoryOf(steps, k) {
   let first = k;
   while (first > 0 && !steps[first].begins) first -= 1;
   const view = [];

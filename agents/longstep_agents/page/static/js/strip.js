@@ -29,33 +29,49 @@ export function creditStrip(row, current, pick, aside) {
   const steps = row.steps || [];
   const most = mostOf(creditsOf(row));
   const largest = mostOf(steps.map((step) => step.reward));
+  const last = steps.length - 1;
   const cells = steps.map((step, k) =>
-    cell(step, k, { most, largest, current, pick, last: k === steps.length - 1 }),
+    cell(step, k, { most, largest, current, pick, last: k === last }),
   );
   return h(
     "nav",
     { class: "strip-box", "aria-label": "Steps, coloured by credit" },
-    h("div", { class: `strip${steps.length > 60 ? " dense" : ""}` }, cells),
-    most > 0
-      ? h(
-          "div",
-          { class: "strip-legend", "aria-hidden": "true" },
-          h("span", {}, `−${number(most)}`),
-          h("i", { class: "ramp" }),
-          h("span", {}, `+${number(most)}`),
-          h("span", { class: "faint" }, "credit of a step"),
-          aside,
-        )
-      : h(
-          "div",
-          { class: "strip-legend faint" },
-          steps.some((step) => isNumber(step.credit))
-            ? "The credit of every step is 0."
-            : "No credit is kept for this episode.",
-          aside,
-        ),
+    h("div", { class: steps.length > 60 ? "strip dense" : "strip" }, cells),
+    h(
+      "div",
+      { class: "strip-legend" },
+      ramp(steps, most),
+      h("span", { class: "faint" }, signs(steps)),
+      aside,
+    ),
   );
 }
+
+function ramp(steps, most) {
+  if (most > 0)
+    return [
+      h("span", {}, `−${number(most)}`),
+      h("i", { class: "ramp" }),
+      h("span", {}, `+${number(most)}`),
+    ];
+  return steps.some((step) => isNumber(step.credit))
+    ? "The credit of every step is 0."
+    : "No credit is kept for this episode.";
+}
+
+// Only what occurs is explained.
+function signs(steps) {
+  return [
+    steps.some((step) => step.credit) && "credit of a step",
+    steps.some((step) => step.reward) && "above: its reward",
+    steps.some(isWrong) && "× not valid",
+    steps.some((step) => gatesOf(step).length) && "● gate open, ○ closed",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+const isWrong = (step) => step.action_valid === false || Boolean(step.fault);
 
 function cell(step, k, { most, largest, current, pick, last }) {
   const look = creditLook(step.credit, most);
@@ -76,7 +92,7 @@ function cell(step, k, { most, largest, current, pick, last }) {
     },
     size > 0 &&
       h("span", { class: `tick ${reward < 0 ? "down" : "up"}`, "--part": size.toFixed(3) }),
-    (step.action_valid === false || step.fault) && h("span", { class: "wrong" }, "×"),
+    isWrong(step) && h("span", { class: "wrong" }, "×"),
     gatesOf(step).map(([, open]) => h("span", { class: `gate ${open ? "open" : "shut"}` })),
   );
 }
