@@ -57,6 +57,9 @@ SUITES: dict[str, tuple[Part, ...]] = {
     "textworld": (Part("text adventures", "textworld", 50, "test"),),
     "search": (Part("search", "search", 10, "test"),),
     "swe": (Part("software engineering", "swe", 50, "test"),),
+    "swe-text": (
+        Part("software engineering, plain", "swe", 50, "test", options={"protocol": "text"}),
+    ),
     "all-mini": (
         Part("household", "longstep/ALFWorld-v0", 50),
         Part("science", "scienceworld", 100, "test", "score", count=10),

@@ -35,3 +35,9 @@ def test_data_that_is_not_there_is_asked_for(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(TasksError, match="no ALFWorld data for split 'valid_seen'"):
         SUITES["household"][0].load()
+
+
+def test_software_engineering_is_told_with_tools_and_in_plain_text() -> None:
+    (tools,), (plain,) = SUITES["swe"], SUITES["swe-text"]
+    assert [task.id for task in tools.load()] == [task.id for task in plain.load()]
+    assert {task.env_kwargs["protocol"] for task in plain.load()} == {"text"}
