@@ -56,7 +56,7 @@ def test_names_of_files_hold_nothing_but_letters(text: str) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="neither a training run nor an evaluation"):
         read_source(tmp_path)
-    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(DataError, match="no episodes yet"):
         read_source(tmp_path)
 
