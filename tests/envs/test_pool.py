@@ -154,3 +154,47 @@ def test_a_closed_pool_says_so() -> None:
     pool.close()
     with pytest.raises(PoolError, match="closed"):
         run(pool, ["train/0"])
+
+
+@MODES
+def test_an_open_pool_takes_episodes_at_any_time(mode: Any) -> None:
+    async def scenario(pool: EnvPool) -> list[EpisodeReport[tuple[str, float, str]]]:
+        with pool.open():
+            first = asyncio.create_task(pool.play("train/1", follow_plan))
+            await asyncio.sleep(0)
+            more = [pool.play(f"train/{i}", follow_plan, index=i) for i in range(2, 12)]
+            return [await first, *await asyncio.gather(*more)]
+
+    with EnvPool(TREASURE, mode=mode, workers=1, envs_per_worker=2) as pool:
+        for _ in range(2):
+            reports = asyncio.run(scenario(pool))
+            assert [r.result[0] for r in reports if r.result] == [
+                f"train/{i}" for i in range(1, 12)
+            ]
+            assert [report.index for report in reports] == [0, *range(2, 12)]
+
+
+def test_a_pool_that_is_not_open_plays_nothing_and_opens_once() -> None:
+    with EnvPool(TREASURE) as pool:
+        with pytest.raises(PoolError, match="not open"):
+            asyncio.run(pool.play("train/1", follow_plan))
+        with pool.open(), pytest.raises(PoolError, match="one run at a time"), pool.open():
+            pass
+
+
+def test_an_episode_that_is_given_up_frees_its_place() -> None:
+    async def forever(slot: Slot, task: str) -> None:
+        await slot.reset(task, 0)
+        await asyncio.sleep(60)
+
+    async def scenario(pool: EnvPool) -> EpisodeReport[tuple[str, float, str]]:
+        with pool.open():
+            given_up = asyncio.create_task(pool.play("train/1", forever))
+            await asyncio.sleep(0.01)
+            given_up.cancel()
+            return await pool.play("train/2", follow_plan)
+
+    with EnvPool(TREASURE, mode="process", workers=1, envs_per_worker=1) as pool:
+        report = asyncio.run(asyncio.wait_for(scenario(pool), 60))
+    assert report.result is not None
+    assert report.result[0] == "train/2"
