@@ -114,7 +114,7 @@ def test_a_run_that_was_ended_goes_on_with_what_was_outstanding(
 
 @pytest.mark.slow
 def test_two_processes_play_their_shares(tmp_path: Path) -> None:
-    train(config(run={"processes": 2}, rl={"overdue": "wait", "iterations": 3}), tmp_path / "run")
+    train(config(run={"processes": 2}, rl={"iterations": 3}), tmp_path / "run")
     learnt = rows(tmp_path / "run")
     assert [row["episodes"] for row in learnt] == [16, 16, 16]
     assert [row["asynchronous"]["dropped"] for row in learnt] == [0, 0, 0]

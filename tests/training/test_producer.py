@@ -92,7 +92,7 @@ def theatre() -> Iterator[Callable[..., Theatre]]:
     made: list[Theatre] = []
 
     def make(pause: Pause = lambda request: 0.0, **rl: Any) -> Theatre:
-        made.append(Theatre(pause, **({"staleness": 1} | rl)))
+        made.append(Theatre(pause, **({"staleness": 1, "overdue": "drop"} | rl)))
         return made[-1]
 
     yield make

@@ -2,8 +2,8 @@
 
 The trainer draws groups, up to `staleness` iterations ahead of what it needs, and takes whole ones
 as they come, the oldest first. An update of the policy reaches the sampler between two of its
-passes, and the episodes go on. A group that is more than `staleness` policy versions behind is
-given up and counted; with `overdue = "wait"` it is waited for just before.
+passes, and the episodes go on. The update that would leave a group more than `staleness` policy
+versions behind waits for it; with `overdue = "drop"` the group is given up and counted.
 
 Whatever was drawn is trained, dropped or still outstanding. A checkpoint keeps what is outstanding,
 and a resumed run plays it again from its beginning, with its own seeds: a long episode is no less
@@ -28,7 +28,7 @@ from longstep_training.staleness import Account
 
 
 class ProducerError(LongstepError, RuntimeError):
-    """The producer was asked for groups that nobody has drawn, or its thread has ended."""
+    """The producer was asked for groups that nobody has drawn."""
 
 
 class Producer:

@@ -56,9 +56,9 @@ class ReinforcementConfig(Config):
     staleness: NonNegativeInt = 0
     """How many policy versions behind a token may be that is learnt from. 0 plays, then learns;
     else episodes go on while the policy is trained, those of so many iterations ahead."""
-    overdue: Literal["drop", "wait"] = "drop"
-    """What becomes of a group that an update would leave too far behind: it is dropped, or the
-    update waits for it."""
+    overdue: Literal["drop", "wait"] = "wait"
+    """What becomes of a group that an update would leave too far behind: the update waits for it,
+    or it is dropped, which long episodes are more often than short ones."""
     schedule: Schedule = Schedule()
     rewards: RewardConfig = RewardConfig()
     credit: AnyCreditConfig = GiGPOConfig()
