@@ -66,19 +66,16 @@ export const words = (name) => String(name ?? "").replaceAll("_", " ");
 
 export const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 
-// A run that is named by a path goes by the last of it; the rest tells it from others.
-export const nameOf = (run) =>
+// A run that is named by a path goes by the last of it; its folder and the rest tell it from others.
+const pathOf = (run) =>
   String(run.name ?? run.id)
     .split("/")
-    .filter(Boolean)
-    .at(-1) || run.id;
+    .filter(Boolean);
+export const nameOf = (run) => pathOf(run).at(-1) || run.id;
 export const whence = (run) =>
-  String(run.name ?? "")
-    .split("/")
+  [run.id === nameOf(run) ? "" : run.id, pathOf(run).slice(0, -1).slice(-3).join("/")]
     .filter(Boolean)
-    .slice(0, -1)
-    .slice(-3)
-    .join("/");
+    .join(" · ");
 
 // The middle of a long name says least.
 export function shorten(text, length = 48) {
