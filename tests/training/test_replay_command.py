@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from longstep_agents.types import Group
+from longstep_envs.types import DataError
 from longstep_training.cli import app
 from longstep_training.commands.replay import _own_reward, _training_worlds
 from longstep_training.log import RunLog
@@ -13,8 +14,8 @@ from longstep_training.log import RunLog
 TREASURE = "longstep/Treasure-v0"
 
 
-def longstep(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)))
+def longstep(*arguments: str | Path, raises: bool = False) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=not raises)
 
 
 @pytest.fixture
@@ -40,6 +41,26 @@ def test_an_evaluation_is_proved_or_its_first_difference_told(evaluation: Path) 
     assert "2 of 3 episodes" in told
     assert longstep("replay", evaluation, "--verify", "--episode", "0").exit_code == 0
     assert longstep("replay", evaluation, "--verify", "--episode", "1").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("evaluation.json", "nonsense", "evaluation.json holds no JSON"),
+        ("evaluation.json", "[]", "wanted a table with the key 'asked'"),
+        ("config.toml", "seed = 1", "wanted the key 'train'"),
+        ("config.toml", "seed =", "config.toml cannot be read"),
+        ("config.toml", None, "config.toml cannot be read"),
+    ],
+)
+def test_a_run_of_which_nothing_is_told_is_refused(
+    evaluation: Path, file: str, text: str | None, told: str
+) -> None:
+    (evaluation / "evaluation.json").unlink()
+    if text is not None:
+        (evaluation / file).write_text(text)
+    with pytest.raises(DataError, match=told):
+        longstep("replay", evaluation, "--verify", raises=True)
 
 
 def test_an_episode_is_shown(evaluation: Path) -> None:

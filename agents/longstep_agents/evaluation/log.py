@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from longstep_agents.evaluation.plan import Key
 from longstep_agents.trace import append_rows, read_rows
 from longstep_agents.types import Outcome
-from longstep_envs.types import BadValueError
+from longstep_envs.types import BadValueError, DataError
 
 HEADER = "evaluation.json"
 EPISODES = "episodes"
@@ -65,7 +65,7 @@ class EvaluationLog:
             ) from None
         try:
             if resume:
-                _demand_same(_read(known), header, folder)
+                _demand_same(read_header(known), header, folder)
                 _drop_cut_line(self._path)
             else:
                 _write(known, header)
@@ -101,11 +101,12 @@ def read_evaluation(folder: Path) -> tuple[dict[str, Any], list[Row]]:
 
     Raises:
         BadValueError: it holds no evaluation.
+        DataError: its header cannot be read.
     """
     known = folder / HEADER
     if not known.exists():
         raise BadValueError(f"{folder} holds no evaluation: there is no {HEADER}")
-    return _read(known), read_rows(folder / EPISODES / _FILE)
+    return read_header(known), read_rows(folder / EPISODES / _FILE)
 
 
 def key_of(row: Row) -> Key:
@@ -138,8 +139,18 @@ def _pretty(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+def read_header(path: Path) -> dict[str, Any]:
+    """What an evaluation was asked for.
+
+    Raises:
+        DataError: nothing of that stands there.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} holds no JSON: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("asked"), dict):
+        raise DataError(f"{path}: wanted a table with the key 'asked', as evaluations begin with")
     return found
 
 

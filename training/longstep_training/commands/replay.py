@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longstep_envs.types import DataError
 from longstep_training.commands.options import AsJson
 from longstep_training.terminal import clean, progress_bar
 
@@ -50,7 +51,7 @@ def replay(
 
 def _read(folder: Path) -> tuple[list[Row], Worlds]:
     """The episodes in the page's order, and what each was played in."""
-    from longstep_agents.evaluation.log import HEADER
+    from longstep_agents.evaluation.log import HEADER, read_header
     from longstep_agents.evaluation.replay import evaluation_worlds
     from longstep_agents.page.library import Library
 
@@ -60,8 +61,18 @@ def _read(folder: Path) -> tuple[list[Row], Worlds]:
     rows = [entry["place"].read() or {} for entry in runs[0].episodes]
     header = folder / HEADER
     if header.exists():
-        return list(rows), evaluation_worlds(json.loads(header.read_text("utf-8")))
-    return list(rows), _training_worlds(tomllib.loads((folder / _CONFIG).read_text("utf-8")))
+        return list(rows), evaluation_worlds(read_header(header))
+    return list(rows), _training_worlds(_read_config(folder / _CONFIG))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read, which tells what was played: {error}") from None
+    if "train" not in config:
+        raise DataError(f"{path}: wanted the key 'train', as every training run's config has")
+    return config
 
 
 def _training_worlds(config: Mapping[str, Any]) -> Worlds:
