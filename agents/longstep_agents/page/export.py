@@ -11,9 +11,11 @@ from typing import Any
 
 from longstep_agents.page.bundle import bundle
 from longstep_agents.page.library import Library
+from longstep_envs.types import BadValueError
 
 INDEX = "index"
 """The name of the data that is loaded at once."""
+_FILES = (".html", ".htm")
 
 
 def export(folders: Sequence[Path], out: Path, *, title: str = "") -> Path:
@@ -26,9 +28,12 @@ def export(folders: Sequence[Path], out: Path, *, title: str = "") -> Path:
 
     Raises:
         DataError: there is no run.
+        BadValueError: `out` is a file of another kind, or a folder that holds something else.
     """
+    if out.suffix.lower() not in _FILES:
+        _demand_own(out)
     library = Library(folders)
-    if out.suffix.lower() in (".html", ".htm"):
+    if out.suffix.lower() in _FILES:
         return _write_file(library, out, title)
     return _write_folder(library, out, title)
 
@@ -55,10 +60,23 @@ def _write_file(library: Library, out: Path, title: str) -> Path:
 
 def _write_folder(library: Library, out: Path, title: str) -> Path:
     (out / "data").mkdir(parents=True, exist_ok=True)
+    for old in (out / "data").glob("*.json"):
+        old.unlink()  # of a run that is no longer among them, nothing must stay
     for name, value in _data(library, title):
         (out / "data" / f"{name}.json").write_bytes(dump(value))
     (out / "index.html").write_text("".join(bundle(connect="'self'")), "utf-8")
     return out
+
+
+def _demand_own(out: Path) -> None:
+    """Refuse to write into what is not an earlier page."""
+    if out.exists() and not out.is_dir():
+        raise BadValueError(f"{out} is a file; name one that ends in .html, or a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / "data" / f"{INDEX}.json").exists():
+        raise BadValueError(
+            f"{out} is a folder that holds something else than a page; name another -o, "
+            "or PAGE.html for one file"
+        )
 
 
 def _data(library: Library, title: str) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from longstep_agents.page.bundle import bundle
 from longstep_agents.page.export import export
 from longstep_agents.page.library import Library
+from longstep_envs.types import BadValueError
 
 MakeRun = Callable[..., Path]
 BLOCK = re.compile(r'<script type="text/plain" id="data-([\w.-]+)">([A-Za-z0-9+/=]*)</script>')
@@ -38,6 +39,22 @@ def test_a_folder_holds_the_same(evaluations: Path, tmp_path: Path) -> None:
     assert "connect-src 'self'" in (folder / "index.html").read_text("utf-8")
     found = {path.stem: json.loads(path.read_bytes()) for path in (folder / "data").iterdir()}
     assert found == file
+
+
+def test_a_folder_of_something_else_is_left_alone(evaluations: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    for out, told in ((tmp_path, "holds something else"), (tmp_path / "notes", "is a file")):
+        with pytest.raises(BadValueError, match=told):
+            export([evaluations], out)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+def test_a_page_that_is_written_anew_keeps_nothing_of_other_runs(
+    evaluations: Path, tmp_path: Path
+) -> None:
+    export([evaluations], tmp_path / "page")
+    export([evaluations / "expert"], tmp_path / "page")
+    assert not [*(tmp_path / "page" / "data").glob("random*")]
 
 
 def test_the_same_runs_give_the_same_bytes_and_leave_nothing_else(
