@@ -13,11 +13,10 @@ import { SHADES } from "./tokens.js";
 const STRONGER = { logprob: "Stronger: less likely. ", entropy: "Stronger: more choice. " };
 
 export async function episodeView({ run, n, step, query, redraw, bind }) {
-  const row = await episodeRow(run, n);
+  const all = run.episodes?.count || 0;
+  const row = n < all && (await episodeRow(run, n));
   if (!row)
-    throw new Error(
-      `run ${run.name} has no episode ${n}; it has ${count(run.episodes?.count || 0)}`,
-    );
+    throw new Error(`run ${run.name} has no episode ${n}; it has ${count(all)}, counted from 0`);
   const withTokens = (row.steps || []).some((s) => s.tokens?.text?.length);
   const shade = withTokens ? query.get("tokens") : null;
   const hint = `${STRONGER[shade] || ""}Point at a token, or walk with ← →.`;
