@@ -26,6 +26,7 @@ class EvaluationRun:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known: tuple[int, bool] = (0, False)
         self._header, self._readable = _read_header(folder / HEADER)
         self._begin()
 
@@ -35,12 +36,13 @@ class EvaluationRun:
         return (folder / HEADER).exists()
 
     def refresh(self) -> bool:
-        """Read on; whether there was anything."""
+        """Read on; whether there was anything, if only that it has ended."""
         if self._lines.replaced():
             self._begin()
-        before = len(self.episodes)
+        before = self._known
         self.episodes += [_episode(place, row) for place, row in self._lines.new()]
-        return before != len(self.episodes)
+        self._known = len(self.episodes), self._told()
+        return before != self._known
 
     def of(self, metric: Metric) -> list[Episode]:
         """The episodes of those parts that are told by this."""
@@ -70,6 +72,7 @@ class EvaluationRun:
     def _begin(self) -> None:
         self._lines = Lines(self.folder / EPISODES / _FILE)
         self.episodes: list[Episode] = []
+        self._known = (0, False)
 
     def _asked_parts(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._header["asked"]["parts"]
@@ -79,18 +82,29 @@ class EvaluationRun:
         data = {one["name"]: items(one.get("data")) for one in self._asked_parts()}
         return [
             _part(one, [text(told) for told in data[one.name] if told])
-            for one in summarise(self._header, self.episodes)
+            for one in summarise(self._header, self.episodes, k=self._k())
         ]
 
+    def _k(self) -> list[int]:
+        """Of pass@k and pass^k: the attempts, if several and each task has had them."""
+        had = Counter((part, task_id) for part, task_id, _ in set(map(key_of, self.episodes)))
+        attempts = self._attempts()
+        return [attempts] if 1 < attempts <= min(had.values(), default=0) else []
+
+    def _attempts(self) -> int:
+        return whole(table(self._header["asked"].get("settings")).get("attempts")) or 1
+
     def _planned(self) -> int:
-        settings = table(self._header["asked"].get("settings"))
-        attempts = whole(settings.get("attempts")) or 1
-        return attempts * sum(whole(part.get("played")) for part in self._asked_parts())
+        return self._attempts() * sum(whole(part.get("played")) for part in self._asked_parts())
 
     def _ended(self) -> bool:
         """Whether nothing is missing, or the results were told after the last episode."""
         if len({key_of(one) for one in self.episodes if not is_fault(one)}) >= self._planned():
             return True
+        return self._told()
+
+    def _told(self) -> bool:
+        """Whether there are results, and no episode since."""
         results, episodes = self.folder / _RESULTS, self._lines.path
         if not (results.exists() and episodes.exists()):
             return False

@@ -7,13 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from longstep_agents.evaluation.log import is_fault
 from longstep_agents.page.episodes import Episode
 from longstep_agents.page.types import ErrorKind, Flag, Reliability
 
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _ERROR_CHARACTERS = 400
 _SHOWN_EPISODES = 20
-_MOST_FLAGS = 1_000
+_MOST_FLAGS = _MOST_TASKS = 1_000
 
 
 def reliability(
@@ -34,9 +35,20 @@ def reliability(
         retried=retried,
         outcomes=dict(Counter(episode["outcome"] for episode in episodes).most_common()),
         errors=_errors(episodes),
-        quarantined=[],
+        given_up=list(islice(_given_up(episodes), _MOST_TASKS)),
         flagged=list(islice(_flags(episodes), _MOST_FLAGS)),
     )
+
+
+def _given_up(episodes: Sequence[Episode]) -> Iterator[str]:
+    """Tasks of which no try went without a fault."""
+    faults: dict[tuple[str, str], bool] = {}
+    for episode in episodes:
+        task = episode["part"], episode["task_id"]
+        faults[task] = faults.get(task, True) and is_fault(episode)
+    for (part, task_id), always in faults.items():
+        if always:
+            yield f"{part}: {task_id}" if part else task_id
 
 
 def _flags(episodes: Sequence[Episode]) -> Iterator[Flag]:

@@ -162,7 +162,8 @@ class Reliability(TypedDict):
     retried: int
     outcomes: dict[str, int]
     errors: list[ErrorKind]
-    quarantined: list[str]
+    given_up: list[str]
+    """Tasks of which no try went without a fault."""
     flagged: list[Flag]
 
 

@@ -135,6 +135,21 @@ def test_episodes_that_results_do_not_know_of_are_lost(evaluations: Path, tmp_pa
     assert only(folder)["ended"]
 
 
+def test_an_evaluation_that_ends_in_faults_ends(evaluations: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "faults"
+    shutil.copytree(evaluations / "expert", folder)
+    log = folder / "episodes" / "eval.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows[0]["outcome"] = "env_error"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    library = Library([folder])
+    assert library.index()["live"]
+    assert not library.refresh()
+    (folder / "results.json").write_text("[]")
+    assert library.refresh()
+    assert not library.index()["live"]
+
+
 def test_tries_are_told_and_the_last_one_counts(evaluations: Path, tmp_path: Path) -> None:
     folder = tmp_path / "tries"
     shutil.copytree(evaluations / "expert", folder)
@@ -152,6 +167,9 @@ def test_tries_are_told_and_the_last_one_counts(evaluations: Path, tmp_path: Pat
     assert told["outcomes"]["env_error"] == 2
     assert told["errors"] == [{"text": "worker # died at #", "count": 2, "episodes": [0, 1]}]
     assert run["episodes"]["superseded"][:4] == [1, 1, 0, 1]
+    assert told["given_up"] == []
+    log.write_text(json.dumps(faults[0]) + "\n")
+    assert only(folder)["reliability"]["given_up"] == [f"{row['part']}: {row['task_id']}"]
     assert run["parts"][0]["success"]["mean"] == 1.0
 
 

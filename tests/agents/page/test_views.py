@@ -75,6 +75,22 @@ def test_hostile_texts_are_inert_and_break_no_view(
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
 
 
+def test_a_result_tells_what_of_each_task_was_solved(viewer: Viewer, honest: str) -> None:
+    card = viewer.open(honest, "#/run/expert").locator("[data-part='treasure']").inner_text()
+    assert "pass@2 100.0 %" in card
+    assert "pass^2 100.0 %" in card
+
+
+def test_an_episode_that_is_not_there_is_said_so(viewer: Viewer, honest: str) -> None:
+    page = viewer.open(honest)
+    page.goto(f"{honest}#/run/random/episode/99")
+    page.locator("[data-error]").wait_for()
+    assert "has no episode 99; it has 24" in page.locator("[data-error]").inner_text()
+    (problem,) = viewer.problems  # nothing was asked for over the network
+    assert "has no episode 99" in problem
+    viewer.problems.clear()
+
+
 @pytest.mark.parametrize("route", ["", f"#/run/{RUN}/episode/3"])
 def test_the_page_is_light_or_dark_as_the_system_is(
     viewer: Viewer, honest: str, route: str

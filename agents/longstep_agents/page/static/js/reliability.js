@@ -42,7 +42,7 @@ export function reliabilityView({ run }) {
     ),
     sharesBar("Outcomes", found.outcomes, MEANING),
     section("Errors", found.errors, errorTable(run)),
-    section("Quarantined tasks", found.quarantined, (tasks) =>
+    section("Tasks that only faulted", found.given_up, (tasks) =>
       h(
         "ul",
         { class: "lines" },

@@ -153,7 +153,12 @@ function result(run, part, before, open) {
     interval(found),
     plural(found?.episodes || 0, "episode"),
     isNumber(part.turns) && `${number(part.turns, 1)} turns`,
+    part.metric === "score" && `${percent(part.success?.mean)} % success`,
     part.faults ? plural(part.faults, "fault") : null,
+    part.faults && part.without_faults
+      ? `${percent(part.without_faults.mean)} % success without`
+      : null,
+    ...passRates(part),
   ];
   return h(
     "article",
@@ -178,6 +183,14 @@ function result(run, part, before, open) {
       fold(`turns:${part.name}`, "By turns taken", () => estimateRows("Turns", part.by_turns)),
   );
 }
+
+const passRates = (part) =>
+  [
+    ["pass@", part.pass_at],
+    ["pass^", part.pass_hat],
+  ].flatMap(([sign, rates]) =>
+    Object.entries(rates || {}).map(([k, rate]) => `${sign}${k} ${percent(rate.mean)} %`),
+  );
 
 function shape(run) {
   const episodes = run.episodes || {};
