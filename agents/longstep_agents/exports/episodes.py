@@ -82,7 +82,7 @@ class Step(_Kept):
     def calls(self) -> list[dict[str, Any]]:
         """The calls of tools that the action consists of, with `name` and `arguments`."""
         try:
-            calls = [json.loads(line) for line in self.action.splitlines()]
+            calls = [values.plain(json.loads(line)) for line in self.action.splitlines()]
         except (ValueError, RecursionError):
             return []
         return calls if all(map(_is_call, calls)) else []

@@ -44,8 +44,9 @@ def new_file(out: Path) -> Iterator[Path]:
 
 
 def dump(value: object) -> str:
-    """JSON on one line that every reader takes."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """JSON on one line that every reader takes; half surrogate pairs become `?`."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _draft(out: Path) -> Path:

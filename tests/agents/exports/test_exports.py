@@ -1,5 +1,6 @@
 """What holds for every format."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def test_whatever_a_run_holds_is_exported_and_stays_in_its_place(
     written = list((tmp_path / "new").rglob("*"))
     assert sorted({*tmp_path.rglob("*")} - {*written, tmp_path / "new"}) == outside
     assert all(path.name.isprintable() and ".." not in path.name for path in written)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_calls_that_no_format_holds_harm_none(name: str, run: Path, tmp_path: Path) -> None:
+    action = json.dumps({"name": "a\ud800", "arguments": {"x": float("nan"), "\ud800": "\ud800"}})
+    row = {"phase": "rl", "task_id": "x", "steps": [{"action": action, "text": "t"}]}
+    (run / "episodes" / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    assert _export(name, run, tmp_path / "out") == 1
 
 
 @pytest.mark.parametrize("name", EXPORTS)
