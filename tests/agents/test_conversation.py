@@ -144,7 +144,8 @@ def check(family: Any, played: Played) -> None:
     if sampled:
         batch = pack_rows([built])
         starts = {sum(built.lengths[:n]) for n in range(len(built.lengths))}
-        assert starts.isdisjoint((batch.before_T + 1).tolist())  # each has a token before it, of its text
+        # Each has a token before it, of its text.
+        assert starts.isdisjoint((batch.before_T + 1).tolist())
     kept = [text for text in texts if text]
     assert len(built.lengths) <= len(kept)
 

@@ -65,7 +65,7 @@ class ContestConfig(Config):
     settings: EvaluationSettings = EvaluationSettings()
     running: Running = Running()
     k: tuple[PositiveInt, ...] = ()
-    """pass@k and pass^k are told for these."""
+    """pass@k and pass^k are told for these; without any, for `settings.attempts` above 1."""
 
     @field_validator("actions")
     @classmethod

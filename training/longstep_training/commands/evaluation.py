@@ -99,12 +99,14 @@ def _play(config: ContestConfig, folder: Path, *, resume: bool, as_json: bool) -
 
         rows = evaluation.play(folder, resume=resume, progress=show)
     header, _ = read_evaluation(folder)
-    parts = [part.as_row() for part in summarise(header, rows, k=config.k)]
+    attempts = config.settings.attempts
+    k = config.k or ((attempts,) if attempts > 1 else ())
+    parts = [part.as_row() for part in summarise(header, rows, k=k)]
     (folder / "results.json").write_text(json.dumps(parts, indent=1) + "\n", "utf-8")
     if as_json:
         typer.echo(json.dumps(parts))
         return
-    _print(parts, config.k)
+    _print(parts, k)
     typer.echo(f"episodes and results: {folder}")
 
 
