@@ -89,3 +89,22 @@ def test_a_policys_folder_is_evaluated_and_known_by_its_weights(
     first, second = (header["asked"]["contestant"] for header in headers)
     assert first["template"] == second["template"]
     assert first["weights"] != second["weights"]
+
+
+def test_an_unknown_suite_is_told_in_one_line() -> None:
+    done = longstep("eval", "nosuch", "--agent", "noop")
+    assert isinstance(done.exception, ConfigError)
+    (line,) = str(done.exception).splitlines()
+    assert "wanted one of household" in line
+
+
+def test_a_comparison_names_what_is_compared(tmp_path: Path) -> None:
+    played(tmp_path / "one", "noop")
+    played(tmp_path / "two", "random")
+    done = longstep("compare", tmp_path / "one", tmp_path / "two")
+    assert "two less one, in" in done.stdout
+
+
+def test_of_several_attempts_pass_at_k_is_told_unasked(tmp_path: Path) -> None:
+    (expert,) = played(tmp_path / "expert", "expert", "-n", "2")
+    assert expert["pass_at"]["2"]["mean"] == 1.0

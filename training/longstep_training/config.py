@@ -98,8 +98,16 @@ def build_config(model: type[ConfigT], tree: Mapping[str, Any], source: str) -> 
         return model.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
         known = list(_key_paths(model))
-        problems = [_describe(detail, tree, known) for detail in error.errors(include_url=False)]
+        details = [one for one in error.errors(include_url=False) if not _follows(one, error)]
+        problems = [_describe(detail, tree, known) for detail in details]
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems)) from None
+
+
+def _follows(detail: ErrorDetails, error: ValidationError) -> bool:
+    """Whether a list is called too short only because what it holds was refused."""
+    place = detail["loc"]
+    inside = (one["loc"][: len(place)] == place != one["loc"] for one in error.errors())
+    return detail["type"] == "too_short" and any(inside)
 
 
 def parse_override(override: str) -> tuple[tuple[str, ...], Any]:

@@ -130,7 +130,16 @@ def compare(
         typer.echo(json.dumps({part: asdict(one) for part, one in found.items()}))
         return
     print_table(
-        ("part", "second less first", "95 %", "p", "test", "won", "lost", "tied"),
+        (
+            "part",
+            f"{_name(second)} less {_name(first)}, in points",
+            "95 %",
+            "p",
+            "test",
+            "won",
+            "lost",
+            "tied",
+        ),
         [
             (
                 part,
@@ -145,6 +154,10 @@ def compare(
             for part, one in found.items()
         ],
     )
+
+
+def _name(folder: Path) -> str:
+    return clean(folder.resolve().name)
 
 
 def _tree(targets: Sequence[str], model: str | None, assignments: Sequence[str]) -> dict[str, Any]:
