@@ -136,6 +136,7 @@ def test_strategies_that_draw_tasks_and_refill_batches_go_along(tmp_path: Path) 
         ({}, (TruncateConfig(),)),
         ({"rl": {"staleness": 0}, "engine": {"name": "hf", "dtype": "auto"}}, (TruncateConfig(),)),
         ({"rl": {"staleness": 0}, "engine": {"name": "vllm"}}, (TruncateConfig(),)),
+        ({"rl": {"staleness": 0}, "run": {"precision": "bfloat16"}}, (TruncateConfig(),)),
         ({"rl": {"corrections": []}}, ()),
         ({"rl": {"loss": {"name": "gspo"}}}, (TruncateConfig(),)),
         ({"rl": {"loss": {"name": "gmpo", "unit": "step"}}}, (TruncateConfig(unit="step"),)),

@@ -138,9 +138,9 @@ class TrainConfig(Config):
     agent: LanguageAgentConfig = LanguageAgentConfig()
     engine: AnyEngineConfig = HFEngineConfig()
     """What samples: a key of `ENGINES`."""
+    run: RunConfig = RunConfig()
     imitation: ImitationConfig = ImitationConfig()
     rl: ReinforcementConfig = ReinforcementConfig()
-    run: RunConfig = RunConfig()
 
     @field_validator("evaluation")
     @classmethod
@@ -156,5 +156,6 @@ class TrainConfig(Config):
         agent = info.data.get("agent")
         if rl.iterations and agent is not None and not agent.temperature > 0:
             raise refusal("agent.temperature above 0, for without chance all siblings are alike")
-        engine = info.data.get("engine")
-        return rl.corrected(engine is not None and engine.differs)
+        engine, run = info.data.get("engine"), info.data.get("run")
+        rounded = run is not None and run.precision != "float32"
+        return rl.corrected(rounded or (engine is not None and engine.differs))
