@@ -241,3 +241,10 @@ def test_in_bfloat16_weights_stay_and_the_gradient_is_almost_the_same(
     exact, rough = gradient("float32"), gradient("bfloat16")
     assert not torch.equal(exact, rough)
     assert float(torch.cosine_similarity(exact, rough, dim=0)) > 0.99
+
+
+def test_what_samples_has_a_precision_of_its_own(make_model: ModelFactory) -> None:
+    exact, rounded = make_model(), compute_in("bfloat16", make_model())
+    assert [row.logprobs for row in sample_rows(rounded)] == [
+        row.logprobs for row in sample_rows(exact)
+    ]

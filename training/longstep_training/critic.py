@@ -23,7 +23,7 @@ from longstep_training.batch import Batch, Row, build_row
 from longstep_training.config import Config
 from longstep_training.credit.gae import GAEConfig, value_targets
 from longstep_training.loss.value import ValueLossConfig, clipped_value_loss
-from longstep_training.policy import OptimizerConfig, Schedule
+from longstep_training.policy import OptimizerConfig, Schedule, computing
 
 
 class CriticConfig(Config):
@@ -80,12 +80,13 @@ def save_critic(critic: PreTrainedModel, folder: Path) -> None:
 
 def values(critic: PreTrainedModel, batch: Batch) -> Tensor:
     """What the critic expects when each token of the batch is chosen, [T], with gradient."""
-    outputs = critic(
-        input_ids=batch.ids_N[None],
-        position_ids=batch.positions_N[None],
-        packing=batch.packing,
-        use_cache=False,
-    )
+    with computing(critic):
+        outputs = critic(
+            input_ids=batch.ids_N[None],
+            position_ids=batch.positions_N[None],
+            packing=batch.packing,
+            use_cache=False,
+        )
     values_N: Tensor = outputs.logits[0, :, 0]
     return values_N[batch.before_T].float()
 

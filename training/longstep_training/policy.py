@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -92,12 +94,24 @@ def load_model(folder: Path) -> PreTrainedModel:
 Precision = Literal["float32", "bfloat16"]
 
 
+_PRECISIONS: WeakKeyDictionary[PreTrainedModel, Precision] = WeakKeyDictionary()
+
+
 def compute_in(precision: Precision, model: PreTrainedModel) -> PreTrainedModel:
-    """The same model, which computes in this precision; weights and gradients stay float32."""
-    if precision != "float32":
-        cast = torch.autocast(model.device.type, getattr(torch, precision))
-        model.forward = cast(model.forward)
+    """Let training compute with the model in this precision; returns the model.
+
+    Weights and gradients stay float32, and what samples has a precision of its own.
+    """
+    _PRECISIONS[model] = precision
     return model
+
+
+def computing(model: PreTrainedModel) -> AbstractContextManager[object]:
+    """The context in which training computes with the model."""
+    precision = _PRECISIONS.get(model, "float32")
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(model.device.type, getattr(torch, precision))
 
 
 def load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
@@ -133,13 +147,14 @@ def score(
     """
     # Rows that share a beginning choose after the same token.
     kept_K, place_T = batch.before_T.unique(return_inverse=True)
-    logits = model(
-        input_ids=batch.ids_N[None],
-        position_ids=batch.positions_N[None],
-        packing=batch.packing,
-        use_cache=False,
-        logits_to_keep=0 if context else kept_K,
-    ).logits[0]
+    with computing(model):
+        logits = model(
+            input_ids=batch.ids_N[None],
+            position_ids=batch.positions_N[None],
+            packing=batch.packing,
+            use_cache=False,
+            logits_to_keep=0 if context else kept_K,
+        ).logits[0]
     chosen_logits = logits[kept_K] if context else logits
     chosen = _score_chosen(chosen_logits.float() / temperature, place_T, batch, measure)
     if not context:
