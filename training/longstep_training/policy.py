@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -92,12 +92,13 @@ def load_model(folder: Path) -> PreTrainedModel:
 
 
 Precision = Literal["float32", "bfloat16"]
+ModelT = TypeVar("ModelT", bound=PreTrainedModel)
 
 
 _PRECISIONS: WeakKeyDictionary[PreTrainedModel, Precision] = WeakKeyDictionary()
 
 
-def compute_in(precision: Precision, model: PreTrainedModel) -> PreTrainedModel:
+def compute_in(precision: Precision, model: ModelT) -> ModelT:
     """Let training compute with the model in this precision; returns the model.
 
     Weights and gradients stay float32, and what samples has a precision of its own.
