@@ -86,7 +86,9 @@ def test_a_run_that_was_ended_goes_on_with_what_was_outstanding(
     told = tmp_path / "config.json"
     told.write_text(config(run={"keep_checkpoints": 9}, rl={"iterations": 40}).model_dump_json())
     script = (
-        "import sys; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
+        # Where the tests run in the background, children are born deaf to it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from longstep_training.loop import train\n"
         "from longstep_training.recipe import TrainConfig\n"
         f"text = Path({str(told)!r}).read_text()\n"
