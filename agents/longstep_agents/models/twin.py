@@ -21,6 +21,7 @@ class Twin:
         """Copy `policy`, which may be wrapped by peft."""
         self._policy = policy
         whole: Any = copy.deepcopy(policy)
+        whole.__dict__.pop("forward", None)  # one that was put there is bound to the policy itself
         self.model: PreTrainedModel = whole.merge_and_unload() if _adapted(whole) else whole
         self.model.eval().requires_grad_(False)
         for parameter in self.model.parameters():  # buffers, such as of positions, stay precise
