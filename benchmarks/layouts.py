@@ -21,17 +21,17 @@ from typing import Annotated
 
 import torch
 import typer
+from fixed_talk import VOCABULARY as WORDS  # type: ignore[import-not-found]  # beside this file
+from rollout import make_model  # type: ignore[import-not-found]
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
-from longstep_agents.attention import ATTENTION
 from longstep_agents.types import Completion, Step, Trajectory
 from longstep_training.batch import Batch, Row, build_row, pack
 from longstep_training.policy import score
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
 
-WORDS = 2_048
 TEXTS, TOGETHER, SHORTEST, LONGEST = 24, 8, 40, 600
 SAID, TOLD = 16, 32
 """Tokens of a turn: of the policy, and of the environment."""
@@ -49,7 +49,7 @@ def main(times: Annotated[int, typer.Option(help="Measurements of each side.")] 
     torch.set_num_threads(1)
     columns = ("", "tokens", "well laid out", "bound", "s", "well s", "ratio", "of bound")
     typer.echo(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    model, plain = _model(ATTENTION), _model("sdpa")
+    model, plain = make_model(), make_model("sdpa")
     texts = _texts()
     whole = [_row(text, told=len(text) - 1, said=1) for text in texts]
     learnt = _packed(model, whole, TOGETHER, objective=_imitation)
@@ -189,23 +189,6 @@ def _drawn(rng: random.Random, count: int) -> list[int]:
 def _step(told: Sequence[int], said: Sequence[int]) -> Step:
     sampled = Completion(ids=tuple(said), logprobs=(-7.6,) * len(said))
     return Step(bridge_ids=tuple(told), completion=sampled)
-
-
-def _model(attention: str) -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=WORDS,
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=64,
-        max_position_embeddings=4_096,
-        tie_word_embeddings=True,
-    )
-    config._attn_implementation = attention
-    return Qwen3ForCausalLM(config)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,14 @@ TRL = "TRL rollout_func"
 register("bench/FixedTalk-v0", "fixed_talk:FixedTalk")
 
 
+def make_model(attention: str = ATTENTION) -> Qwen3ForCausalLM:
+    """The model that is measured; the same weights each time."""
+    torch.manual_seed(0)
+    model: Qwen3ForCausalLM = Qwen3ForCausalLM(Qwen3Config(**MODEL)).eval()
+    model.set_attn_implementation(attention)
+    return model
+
+
 @dataclass
 class Measured:
     """Sampled tokens of one repetition, and the CPU and wall seconds of each."""
@@ -131,9 +139,7 @@ def main(
 ) -> None:
     """Measure, and print the table."""
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = Qwen3ForCausalLM(Qwen3Config(**MODEL)).eval()
-    model.set_attn_implementation(ATTENTION)
+    model = make_model()
     typer.echo(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}\n")
     measured, done = _measure(model, repeats)
     if trl_python is not None:

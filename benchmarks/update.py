@@ -21,13 +21,11 @@ from typing import Annotated
 import torch
 import typer
 from rollout import (  # type: ignore[import-not-found]  # beside this file
-    MODEL,
     Player,
+    make_model,
     measure_trl,
 )
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from longstep_agents.attention import ATTENTION
 from longstep_agents.types import Group
 from longstep_training.batch import build_rows, pack
 from longstep_training.distributed import World
@@ -46,9 +44,7 @@ class Side:
     """Plays and learns with one set of options."""
 
     def __init__(self, engine: dict[str, object], *, share: bool, half: bool) -> None:
-        torch.manual_seed(0)
-        self._model = Qwen3ForCausalLM(Qwen3Config(**MODEL)).eval()
-        self._model.set_attn_implementation(ATTENTION)
+        self._model = make_model()
         self._player = Player(self._model, engine)
         compute_in("bfloat16" if half else "float32", self._model)
         config = OptimizerConfig(share=share, token_budget=8_192, learning_rate=1e-6)

@@ -172,9 +172,9 @@ def _cut(
     return query[None, :, later], key[None, :, own], value[None, :, own]
 
 
-def plant(texts: Sequence[Sequence[int]], least: int = LEAST_SHARED) -> Packed:
+def plant(texts: Sequence[list[int]], least: int = LEAST_SHARED) -> Packed:
     """Lay texts out so that common beginnings of at least `least` tokens are there once."""
-    order = sorted(range(len(texts)), key=lambda i: list(texts[i]))
+    order = sorted(range(len(texts)), key=texts.__getitem__)
     places: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(texts)
     ids: list[int] = []
     positions: list[int] = []

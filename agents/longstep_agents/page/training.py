@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from longstep_agents.page.episodes import Episode, columns, read_episode
 from longstep_agents.page.lines import Lines, Place
 from longstep_agents.page.reliability import reliability
 from longstep_agents.page.types import Curve, Estimate, Mark, Part, Run
-from longstep_agents.page.values import items, number, plain, real, table, text, whole
+from longstep_agents.page.values import flat, items, number, plain, real, table, text, whole
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
@@ -91,7 +91,8 @@ class TrainingRun:
             return
         self._place = (phase, iteration)
         self._played += whole(row.get("episodes"))
-        for name, value in _flat(row, "", _DEEPEST):
+        told = {name: value for name, value in row.items() if name not in _NOT_CURVES}
+        for name, value in flat(told, depth=_DEEPEST):
             new = Curve(phase=phase, name=name, x=[], y=[])
             curve = self._curves.setdefault((phase, name), new)
             curve["x"].append(iteration)
@@ -167,14 +168,3 @@ def _rate(row: Mapping[str, Any]) -> Estimate:
         high=real(row.get("high")),
         episodes=whole(row.get("episodes")),
     )
-
-
-def _flat(value: object, name: str, depth: int) -> Iterator[tuple[str, object]]:
-    """The numbers of nested tables and lists; entries of lists are counted from 1."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield name, value
-    elif depth and isinstance(value, (dict, list)):
-        entries = value.items() if isinstance(value, dict) else enumerate(value, 1)
-        for key, entry in entries:
-            if name or key not in _NOT_CURVES:
-                yield from _flat(entry, f"{name}.{key}" if name else str(key), depth - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _DEEPEST = 20
@@ -51,6 +51,19 @@ def numbers(value: object) -> dict[str, float | None]:
 def items(value: object) -> list[Any]:
     """A list, or an empty one."""
     return value if isinstance(value, list) else []
+
+
+def flat(
+    value: object, name: str = "", *, joint: str = ".", depth: int = _DEEPEST
+) -> Iterator[tuple[str, float]]:
+    """The numbers of nested tables and lists, finite or not; entries of lists count from 1."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value
+    elif depth and isinstance(value, (dict, list)):
+        entries = value.items() if isinstance(value, dict) else enumerate(value, 1)
+        for key, entry in entries:
+            below = f"{name}{joint}{key}" if name else str(key)
+            yield from flat(entry, below, joint=joint, depth=depth - 1)
 
 
 def picked(row: Mapping[str, Any], fields: Mapping[str, Reader]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from longstep_training.terminal import clean, progress_bar
 
 if TYPE_CHECKING:
     from longstep_agents.evaluation.replay import Row, Verification, World, Worlds
+    from longstep_agents.page.lines import Place
 
 _CONFIG = "config.toml"
 
@@ -39,18 +40,19 @@ def replay(
     """
     if episode is None and not verify:
         raise typer.BadParameter("name an --episode to be shown, or say --verify")
-    rows, worlds = _read(run)
-    if episode is not None and episode >= len(rows):
-        raise typer.BadParameter(f"--episode {episode}: there are {len(rows)}, counted from 0")
-    chosen = [one for one in enumerate(rows) if episode in (None, one[0])]
+    places, worlds = _find(run)
+    if episode is not None and episode >= len(places):
+        raise typer.BadParameter(f"--episode {episode}: there are {len(places)}, counted from 0")
+    numbers = range(len(places)) if episode is None else (episode,)
+    chosen = [(number, places[number].read() or {}) for number in numbers]
     if verify:
         _verify(chosen, worlds, as_json=as_json)
     else:
         _show(*chosen[0], worlds, as_json=as_json)
 
 
-def _read(folder: Path) -> tuple[list[Row], Worlds]:
-    """The episodes in the page's order, and what each was played in."""
+def _find(folder: Path) -> tuple[list[Place], Worlds]:
+    """Where the episodes stand, in the page's order, and what each was played in."""
     from longstep_agents.evaluation.log import HEADER, read_header
     from longstep_agents.evaluation.replay import evaluation_worlds
     from longstep_agents.page.library import Library
@@ -58,11 +60,11 @@ def _read(folder: Path) -> tuple[list[Row], Worlds]:
     runs = list(Library([folder]).runs.values())
     if len(runs) > 1:
         raise typer.BadParameter(f"{folder} holds {len(runs)} runs; name the folder of one")
-    rows = [entry["place"].read() or {} for entry in runs[0].episodes]
+    places = [entry["place"] for entry in runs[0].episodes]
     header = folder / HEADER
     if header.exists():
-        return list(rows), evaluation_worlds(read_header(header))
-    return list(rows), _training_worlds(_read_config(folder / _CONFIG))
+        return places, evaluation_worlds(read_header(header))
+    return places, _training_worlds(_read_config(folder / _CONFIG))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from longstep_agents.config import choice_of
-from longstep_agents.page.values import number
+from longstep_agents.page import values
 from longstep_training.log import PHASES
 from longstep_training.terminal import clean
 from longstep_training.trackers.tensorboard import TensorBoard
@@ -92,22 +92,11 @@ def flat(row: Row) -> Iterator[tuple[str, float]]:
     """The finite numbers of a row, under the names of its phase, or evaluation, and tables."""
     phase = row["phase"]
     start = phase if phase in PHASES else f"{phase}/{row.get('name', '')}"
-    for name, value in row.items():
-        if name not in _NOT_NUMBERS:
-            yield from _numbers(f"{start}/{name}", value)
-
-
-def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    """Entries of a list are counted from 1."""
-    if isinstance(value, list):
-        value = dict(enumerate(value, 1))
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            yield from _numbers(f"{name}/{key}", entry)
-        return
-    found = number(value)
-    if found is not None:
-        yield name, found
+    told = {name: value for name, value in row.items() if name not in _NOT_NUMBERS}
+    for name, value in values.flat(told, start, joint="/"):
+        finite = values.number(value)
+        if finite is not None:
+            yield name, finite
 
 
 def _phase(row: Row) -> str:
