@@ -11,9 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from longstep_agents.page import values
-from longstep_agents.page.evaluations import EvaluationRun
+from longstep_agents.page.library import kind_of
 from longstep_agents.page.lines import Place
-from longstep_agents.page.training import TrainingRun
 from longstep_agents.page.types import Run
 from longstep_envs.types import DataError
 
@@ -196,19 +195,18 @@ def read_source(folder: Path) -> Source:
     Raises:
         DataError: it holds no run, or one without episodes.
     """
-    for kind in (EvaluationRun, TrainingRun):
-        if kind.is_in(folder):
-            run = kind(folder)
-            run.refresh()
-            if not run.episodes:
-                raise DataError(f"{folder} holds no episodes yet: nothing has ended there")
-            return Source(
-                run.describe(safe(folder.resolve().name)),
-                [episode["place"] for episode in run.episodes],
-            )
-    raise DataError(
-        f"{folder} holds neither a training run nor an evaluation; name the folder that --out named"
-    )
+    kind = kind_of(folder)
+    if kind is None:
+        raise DataError(
+            f"{folder} holds neither a training run nor an evaluation; name the folder that --out "
+            "named"
+        )
+    run = kind(folder)
+    run.refresh()
+    if not run.episodes:
+        raise DataError(f"{folder} holds no episodes yet: nothing has ended there")
+    told = run.describe(safe(folder.resolve().name))
+    return Source(told, [episode["place"] for episode in run.episodes])
 
 
 def safe(text: str) -> str:

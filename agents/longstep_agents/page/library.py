@@ -48,7 +48,7 @@ class Library:
         for name, folder in self._found():
             if folder.resolve() not in known:
                 known.add(folder.resolve())
-                kind = EvaluationRun if EvaluationRun.is_in(folder) else TrainingRun
+                kind = kind_of(folder) or TrainingRun
                 self.runs[self._fresh_id(name)] = kind(folder)
         return sum(run.refresh() for run in self.runs.values()) > 0
 
@@ -81,12 +81,12 @@ class Library:
     def _found(self) -> Iterator[tuple[str, Path]]:
         """Folders of runs, and what to call them: as short as tells them apart."""
         for folder in self._folders:
-            if _holds_run(folder) or (folder / CONFIG).exists():  # a run that has only begun
+            if kind_of(folder) or (folder / CONFIG).exists():  # a run that has only begun
                 yield folder.resolve().name, folder
                 continue
             for depth in range(1, _DEPTH + 1):
                 for path in sorted(folder.glob("/".join("*" * depth))):
-                    if path.is_dir() and _holds_run(path) and not _holds_run(path.parent):
+                    if path.is_dir() and kind_of(path) and not kind_of(path.parent):
                         yield str(path.relative_to(folder)), path
 
     def _fresh_id(self, name: str) -> str:
@@ -96,5 +96,6 @@ class Library:
         return next(name for name in names if name.lower() not in taken)
 
 
-def _holds_run(folder: Path) -> bool:
-    return EvaluationRun.is_in(folder) or TrainingRun.is_in(folder)
+def kind_of(folder: Path) -> type[EvaluationRun | TrainingRun] | None:
+    """What reads the run that a folder holds; None where it holds none."""
+    return next((kind for kind in (EvaluationRun, TrainingRun) if kind.is_in(folder)), None)
