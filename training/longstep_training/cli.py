@@ -9,7 +9,18 @@ import typer
 
 from longstep_envs.types import LongstepError
 from longstep_tasks.types import TasksError
-from longstep_training.commands import data, envs, evaluation, mcp, page, play, replay, runs, serve
+from longstep_training.commands import (
+    bench,
+    data,
+    envs,
+    evaluation,
+    mcp,
+    page,
+    play,
+    replay,
+    runs,
+    serve,
+)
 from longstep_training.terminal import clean
 
 _EXTRAS = {
@@ -55,7 +66,7 @@ app.command("check")(envs.check)
 app.command("serve")(serve.serve)
 app.command("mcp")(mcp.serve_mcp)
 app.command("serve-search")(serve.serve_search)
-app.add_typer(data.bench_app, name="bench")
+app.add_typer(bench.app, name="bench")
 app.add_typer(data.data_app, name="data")
 
 

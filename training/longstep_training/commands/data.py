@@ -1,33 +1,25 @@
-"""`longstep data` and `longstep bench`: what a benchmark is made of, and how fast it runs."""
+"""`longstep data`: what a benchmark is made of."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from longstep_training.commands.data_swe import generate_swe
-from longstep_training.commands.options import AsJson
 from longstep_training.commands.verify import verify_data
-from longstep_training.terminal import clean, progress_bar
+from longstep_training.terminal import progress_bar
 
 data_app = typer.Typer(
     help="Generate the data of environments, or look at what is there.", no_args_is_help=True
 )
-bench_app = typer.Typer(help="Compare engines: equality and speed.", no_args_is_help=True)
 
 
 data_app.command("verify")(verify_data)
 data_app.command("swe")(generate_swe)
 
 Seed = Annotated[int, typer.Option(help="Same seed, same data.")]
-
-
-@bench_app.callback()
-def _group() -> None:
-    """Keep the name of the group's only command."""
 
 
 @data_app.command("alfworld")
@@ -118,25 +110,3 @@ def generate_search(
 
 def _wanted(**splits: int) -> dict[str, int]:
     return {name: count for name, count in splits.items() if count}
-
-
-@bench_app.command("alfworld")
-def bench_alfworld(
-    games: Annotated[Path, typer.Option(metavar="DIR", help="A folder of games.")],
-    states: Annotated[int, typer.Option(min=1, help="How many states to compare.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the walk through the games.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Compare the fast ALFWorld engine with the official one, state by state; exit 1 if unequal."""
-    from longstep_envs.alfworld.bench import bench
-
-    with progress_bar("states") as progress:
-        report = bench(games, states, seed, progress=progress)
-    result = report.as_dict()
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        for name, value in result.items():
-            typer.echo(clean(f"{name.replace('_', ' ')}: {value}"))
-    if report.mismatches:
-        raise typer.Exit(1)
