@@ -29,8 +29,8 @@ from transformers import Qwen3ForCausalLM
 
 from longstep_agents.types import Completion, Step, Trajectory
 from longstep_training.batch import Batch, Row, build_row, pack
-from longstep_training.policy import score
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.scores import score
 
 TEXTS, TOGETHER, SHORTEST, LONGEST = 24, 8, 40, 600
 SAID, TOLD = 16, 32

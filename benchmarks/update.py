@@ -29,8 +29,9 @@ from rollout import (  # type: ignore[import-not-found]  # beside this file
 from longstep_agents.types import Group
 from longstep_training.batch import build_rows, pack
 from longstep_training.distributed import World
-from longstep_training.policy import OptimizerConfig, Updater, compute_in
+from longstep_training.policy import compute_in
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.updater import OptimizerConfig, Updater
 
 SIDES: dict[str, tuple[dict[str, object], bool, bool]] = {
     "longstep": ({}, True, False),

@@ -16,10 +16,10 @@ from longstep_training.config import build_config
 from longstep_training.credit import CREDIT
 from longstep_training.distributed import World as Processes
 from longstep_training.entropy import ENTROPY
-from longstep_training.policy import Updater
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
 from longstep_training.rewards import score
 from longstep_training.sampling import Plan, Sampling
+from longstep_training.updater import Updater
 from longstep_training.weights import TOKEN_WEIGHTS
 
 Recipe = Mapping[str, Any]

@@ -9,8 +9,8 @@ from longstep_agents.attention import ATTENTION
 from longstep_agents.small_policy import SmallPolicyConfig, build_model, build_tokenizer
 from longstep_training.batch import Row
 from longstep_training.distributed import World
-from longstep_training.policy import OptimizerConfig, Updater
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.updater import OptimizerConfig, Updater
 
 ROWS = [
     Row(

@@ -20,7 +20,8 @@ from longstep_training.checkpoint import (
 )
 from longstep_training.critic import new_critic, values
 from longstep_training.distributed import World
-from longstep_training.policy import OptimizerConfig, Updater, score
+from longstep_training.scores import score
+from longstep_training.updater import OptimizerConfig, Updater
 
 ModelFactory = Callable[..., Qwen3ForCausalLM]
 ROW = Row([5, 6, 7, 8], [4], [1, 3], [0.0, 0.0], [None, None], [1.0, 1.0], [0, 1], [1.0, 1.0], 2.0)

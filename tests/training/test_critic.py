@@ -26,7 +26,7 @@ from longstep_training.critic import (
 )
 from longstep_training.distributed import World
 from longstep_training.loss.value import ValueLossConfig
-from longstep_training.policy import OptimizerConfig, Updater
+from longstep_training.updater import OptimizerConfig, Updater
 
 ModelFactory = Callable[..., Qwen3ForCausalLM]
 CONFIG = GAEConfig(turn_discount=1.0)

@@ -17,8 +17,9 @@ from longstep_agents.types import Completion, Step, Trajectory
 from longstep_training.batch import Row, build_row, pack, pack_rows
 from longstep_training.distributed import World
 from longstep_training.forest import Forest, Packed, common_beginning, plant
-from longstep_training.policy import OptimizerConfig, Updater, score
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.scores import score
+from longstep_training.updater import OptimizerConfig, Updater
 
 ModelFactory = Callable[..., Qwen3ForCausalLM]
 TEXTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=12)

@@ -20,8 +20,9 @@ from longstep_training.credit.trajectory import GRPOConfig, grpo
 from longstep_training.distributed import World
 from longstep_training.loss import LOSSES
 from longstep_training.loss.corrections import CORRECTIONS
-from longstep_training.policy import Objective, OptimizerConfig, Updater, score
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.scores import score
+from longstep_training.updater import Objective, OptimizerConfig, Updater
 
 VOCABULARY = 12
 ModelFactory = Callable[..., Qwen3ForCausalLM]

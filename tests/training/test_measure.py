@@ -9,8 +9,8 @@ from longstep_agents.types import Completion, Group, Outcome, Step, Trajectory
 from longstep_training.batch import Row, build_row
 from longstep_training.distributed import World
 from longstep_training.measure import iteration_row, parts_row, status
-from longstep_training.policy import OptimizerConfig, Updater
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.updater import OptimizerConfig, Updater
 
 
 class Coin(torch.nn.Module):

@@ -15,16 +15,10 @@ from longstep_agents.types import Completion, Step, Trajectory
 from longstep_envs.types import DataError
 from longstep_training.batch import Batch, Row, build_row, pack_rows
 from longstep_training.distributed import World
-from longstep_training.policy import (
-    DivergedError,
-    OptimizerConfig,
-    Precision,
-    Updater,
-    compute_in,
-    load_tokenizer,
-    score,
-)
+from longstep_training.policy import Precision, compute_in, load_tokenizer
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.scores import score
+from longstep_training.updater import DivergedError, OptimizerConfig, Updater
 
 ModelFactory = Callable[..., Qwen3ForCausalLM]
 TRIE = TokenTrie([(10, 11, 12, 1), (10, 11, 13, 1), (14, 1), (15, 16, 1)])

@@ -23,7 +23,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longstep_envs.types import DataError
-from longstep_training.policy import Updater, load_model, load_tokenizer
+from longstep_training.policy import load_model, load_tokenizer
+from longstep_training.updater import Updater
 
 MANIFEST = "manifest.json"
 METHODS = "methods.json"

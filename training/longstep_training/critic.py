@@ -23,7 +23,8 @@ from longstep_training.batch import Batch, Row, build_row
 from longstep_training.config import Config
 from longstep_training.credit.gae import GAEConfig, value_targets
 from longstep_training.loss.value import ValueLossConfig, clipped_value_loss
-from longstep_training.policy import OptimizerConfig, Schedule, computing
+from longstep_training.policy import computing
+from longstep_training.updater import OptimizerConfig, Schedule
 
 
 class CriticConfig(Config):

@@ -15,7 +15,8 @@ from longstep_agents.baselines import ExpertAgent, HesitantAgent
 from longstep_agents.rollout import EpisodeRequest
 from longstep_training.batch import Batch
 from longstep_training.config import Config
-from longstep_training.policy import OptimizerConfig, Schedule, score
+from longstep_training.scores import score
+from longstep_training.updater import OptimizerConfig, Schedule
 
 
 class ImitationConfig(Config):

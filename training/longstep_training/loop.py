@@ -32,12 +32,12 @@ from longstep_training.imitation import draw_requests, imitation_loss, make_teac
 from longstep_training.log import Display
 from longstep_training.measure import parts_row, sampling_row
 from longstep_training.player import check_agent, draw_seeds, require_some
-from longstep_training.policy import Updater
 from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
 from longstep_training.rewards import gate_rates, score
 from longstep_training.run import Run
 from longstep_training.staleness import mismatch_row
+from longstep_training.updater import Updater
 from longstep_training.weights import TOKEN_WEIGHTS
 
 __all__ = ["TrainConfig", "train"]

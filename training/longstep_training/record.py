@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from longstep_agents.types import Group, Step, Trajectory
 from longstep_training.batch import Batch, build_row, pack
 from longstep_training.critic import values
-from longstep_training.policy import score
+from longstep_training.scores import score
 
 Recording = Callable[[Batch], Tensor]
 """What is told of each token of a batch, [T]."""

@@ -34,9 +34,10 @@ from longstep_training.loss.corrections import (
 from longstep_training.loss.kl import KLConfig, kl_loss
 from longstep_training.loss.token import ClipConfig
 from longstep_training.loss.unit import UNITS, Unit
-from longstep_training.policy import OptimizerConfig, Schedule, score
 from longstep_training.rewards import REWARDS, RewardConfig
 from longstep_training.sampling import SamplingConfigs
+from longstep_training.scores import score
+from longstep_training.updater import OptimizerConfig, Schedule
 from longstep_training.weights import AnyWeightsConfig
 
 

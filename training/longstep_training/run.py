@@ -34,14 +34,7 @@ from longstep_training.evaluate import evaluation_row
 from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
 from longstep_training.player import Player
-from longstep_training.policy import (
-    Objective,
-    Schedule,
-    Updater,
-    compute_in,
-    load_model,
-    load_tokenizer,
-)
+from longstep_training.policy import compute_in, load_model, load_tokenizer
 from longstep_training.producer import Producer
 from longstep_training.recipe import TrainConfig
 from longstep_training.record import Recorder
@@ -49,6 +42,7 @@ from longstep_training.sampling import Sampling
 from longstep_training.terminal import clean
 from longstep_training.trackers import Trackers
 from longstep_training.trackers.types import TrackedRun
+from longstep_training.updater import Objective, Schedule, Updater
 
 _MOST_TOLD = 10
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from longstep_agents.types import Completion, Step, Trajectory
 from longstep_training.batch import Row, build_row, pack
-from longstep_training.policy import score
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.scores import score
 
 VOCABULARY = 9
 

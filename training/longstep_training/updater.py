@@ -1,0 +1,119 @@
+"""Optimiser steps: the gradient of packed rows, summed over ranks, clipped and taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from longstep_envs.types import LongstepError
+from longstep_training.batch import Batch, Row, pack
+from longstep_training.config import Config
+from longstep_training.distributed import World
+
+
+class DivergedError(LongstepError, ArithmeticError):
+    """Training has gone where no number is finite."""
+
+
+Objective = Callable[[Batch], tuple[Tensor, dict[str, float]]]
+"""A batch's summed loss, and summed statistics."""
+
+
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+"""What a running mean keeps at each step."""
+
+
+class OptimizerConfig(Config):
+    """AdamW, its schedule and how rows are packed."""
+
+    learning_rate: PositiveFloat = 1e-3
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat = 1.0
+    warmup_steps: NonNegativeInt = 0
+    decay_steps: PositiveInt | None = None
+    """Optimiser steps over which the rate falls to `final_fraction` along a cosine."""
+    final_fraction: float = Field(default=0.03, ge=0.0, le=1.0)
+    token_budget: PositiveInt = 8192
+    """Tokens of one packed forward and backward pass."""
+    share: bool = False
+    """Compute once what rows begin with in common: siblings of a task, branches of a tree."""
+
+
+class Schedule(Config):
+    """How often the rows of one iteration are learnt from."""
+
+    updates: PositiveInt = 2
+    """Optimiser steps of one pass, each on its own part of the rows."""
+    passes: PositiveInt = 1
+    """Passes over the rows."""
+
+
+class Updater:
+    """AdamW over a model, with the loss summed over rows and ranks and divided once."""
+
+    def __init__(self, model: PreTrainedModel, config: OptimizerConfig, world: World) -> None:
+        self.model = model
+        self.config = config
+        self.world = world
+        self.steps = 0
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    def step(self, rows: Sequence[Row], objective: Objective) -> dict[str, float]:
+        """One optimiser step on this rank's rows and those of the other ranks.
+
+        `objective` gives a batch's summed loss and summed statistics. The loss is divided once, by
+        the shares (`Row.share`) of all ranks' rows. Returns this rank's sums, and `grad_norm`.
+
+        Raises:
+            DivergedError: the gradient is not finite; the weights are as before.
+        """
+        totals = {
+            "rows": len(rows),
+            "tokens": float(sum(len(row.positions) for row in rows)),
+            "shares": sum(row.share for row in rows),
+        }
+        count = self.world.sum_values(totals)["shares"]
+        if count == 0:  # nothing was earned anywhere: momentum alone must not move the weights
+            return {**totals, "grad_norm": 0.0}
+        sums: dict[str, float] = {}
+        for batch in pack(rows, self.config.token_budget, share=self.config.share):
+            loss, statistics = objective(batch)
+            (loss / count).backward()
+            for name, value in statistics.items():
+                sums[name] = sums.get(name, 0.0) + value
+        parameters = list(self.model.parameters())
+        self.world.sum_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        if not math.isfinite(norm):
+            raise DivergedError(
+                f"the gradient of optimiser step {self.steps + 1} has norm {float(norm)}; lower "
+                f"learning_rate ({self.config.learning_rate}) or clip_norm in a new run"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        return {**sums, **totals, "grad_norm": float(norm)}
+
+    def _rate(self) -> float:
+        config = self.config
+        warm = min(1.0, (self.steps + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+        if config.decay_steps is None:
+            return warm
+        progress = min(1.0, self.steps / config.decay_steps)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
+        return warm * (config.final_fraction + (1.0 - config.final_fraction) * cosine)
