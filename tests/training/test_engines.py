@@ -47,6 +47,7 @@ def test_the_embedded_engine_takes_its_options(options: dict[str, Any], tmp_path
         told = row["engine"]
         assert 1 < told["batch"] <= 16
         assert 0 < told["kept"] < 1
+        assert 0 < told["busy"] < 1
         assert (told["shared"] > 0) == ("share_prefixes" in options)
         assert told["wasted"] == 0
         useful = row["sampled_tokens_per_second"] * row["timing"]["rollout"]

@@ -82,14 +82,16 @@ def parts_row(world: World, groups: Sequence[Group]) -> dict[str, float]:
 def sampling_row(world: World, done: Statistics, seconds: float) -> dict[str, Any]:
     """How fast all ranks have sampled in `seconds`, and what of the engine's work was for nothing.
 
-    `batch` is the mean number of completions that a run of the model brought on. `wasted` are
-    drawn tokens that nobody got; `kept` and `shared` are tokens of prompts that were not computed
-    again, from the turn before and from another episode. What an engine does not tell is left out.
+    `batch` is the mean number of completions that a run of the model brought on, `busy` the share
+    of the time in which the model ran. `wasted` are drawn tokens that nobody got; `kept` and
+    `shared` are tokens of prompts that were not computed again, from the turn before and from
+    another episode. What an engine does not tell is left out.
     """
     counts = world.sum_values({**asdict(done), "ranks": 1.0, "waited": seconds})
     prompts = counts["computed"] + counts["kept"] + counts["shared"]
     shares = {
         "batch": (counts["sampled"], counts["passes"]),
+        "busy": (counts["busy_seconds"], counts["waited"] if counts["passes"] else 0.0),
         "wasted": (counts["sampled"] - counts["useful"], counts["sampled"]),
         "kept": (counts["kept"], prompts),
         "shared": (counts["shared"], prompts),
