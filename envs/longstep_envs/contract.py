@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-from longstep_envs.types import ContractError
+from longstep_envs.types import ContractError, Info
 
 _INFO_TYPES: dict[str, type | tuple[type, ...]] = {
     "task_id": str,
@@ -27,7 +27,7 @@ _INFO_TYPES: dict[str, type | tuple[type, ...]] = {
 _ERROR_TYPES: dict[str, type] = {"type": str, "message": str, "retryable": bool}
 
 
-def checked_reset(result: Any) -> tuple[str, dict[str, Any]]:
+def checked_reset(result: Any) -> tuple[str, Info]:
     """`result` if it is what `reset` may return.
 
     Raises:
@@ -40,7 +40,7 @@ def checked_reset(result: Any) -> tuple[str, dict[str, Any]]:
     return observation, checked_info(info)
 
 
-def checked_step(result: Any) -> tuple[str, float, bool, bool, dict[str, Any]]:
+def checked_step(result: Any) -> tuple[str, float, bool, bool, Info]:
     """`result` if it is what `step` may return.
 
     Raises:
@@ -61,7 +61,7 @@ def checked_step(result: Any) -> tuple[str, float, bool, bool, dict[str, Any]]:
     return observation, float(reward), terminated, truncated, checked_info(info)
 
 
-def checked_info(info: Any) -> dict[str, Any]:
+def checked_info(info: Any) -> Info:
     """`info` if it holds reserved keys only, each of its type.
 
     Raises:
@@ -79,7 +79,7 @@ def checked_info(info: Any) -> dict[str, Any]:
         if isinstance(value, float):
             _want_number(value, f"info[{key!r}]")
     _check_inside(info)
-    return cast("dict[str, Any]", info)
+    return cast("Info", info)
 
 
 def _check_inside(info: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import gymnasium
 
+from longstep_envs.contract import checked_reset, checked_step
 from longstep_envs.env import TextEnv
 from longstep_envs.types import (
     EpisodeOverError,
@@ -25,7 +26,8 @@ class Limited(gymnasium.Wrapper[str, str, str, str]):
 
     `turns`, `episode_seconds` and `invalid_actions` are enforced here; `step_seconds` by the
     pool, which can kill what hangs; `tokens` by the rollout, which counts them. The end of the
-    task goes before a limit that falls on the same step.
+    task goes before a limit that falls on the same step. What the environment returns is checked
+    here, too: a `ContractError` names what is wrong.
     """
 
     env: TextEnv
@@ -57,7 +59,7 @@ class Limited(gymnasium.Wrapper[str, str, str, str]):
         """Start an episode; its clock starts with this call."""
         self._started = self._clock()
         self._turns, self._invalid, self._stopped = 0, 0, None
-        return self.env.reset(seed=seed, options=options)
+        return checked_reset(self.env.reset(seed=seed, options=options))
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:  # type: ignore[override]
         """Step the environment, then truncate the episode if it has reached a limit.
@@ -67,7 +69,7 @@ class Limited(gymnasium.Wrapper[str, str, str, str]):
         """
         if self._stopped is not None:
             raise EpisodeOverError(f"the episode ended: {self._stopped}; call reset() first")
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, reward, terminated, truncated, info = checked_step(self.env.step(action))
         self._turns += 1
         self._invalid = 0 if info.get("action_valid", True) else self._invalid + 1
         if terminated or truncated:

@@ -17,6 +17,7 @@ from longstep_envs.types import BadValueError, LongstepError, PluginError, Unkno
 
 ENVS: dict[str, str] = {
     "longstep/ALFWorld-v0": "longstep_envs.alfworld:ALFWorldEnv",
+    "longstep/Faulty-v0": "longstep_envs.faulty:FaultyEnv",
     "longstep/Search-v0": "longstep_envs.search:SearchEnv",
     "longstep/ScienceWorld-v0": "longstep_envs.scienceworld:ScienceWorldEnv",
     "longstep/SWE-v0": "longstep_envs.swe.env:SWEEnv",

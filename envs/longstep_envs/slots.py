@@ -108,7 +108,11 @@ class InlineSlot:
         """Start the episode."""
         if self._seat.env is None:
             await self._call(START_SECONDS, self._seat.fill, self._home.make)
-        return await self._call(self._seconds, _reset, self._seat.env, task_id, seed, expert)
+        env = self._seat.env
+        result, self.fault = await self._call(self._seconds, _reset, env, task_id, seed, expert)
+        if self.fault is not None:
+            raise EnvFaultError(self.fault)
+        return result
 
     async def step(self, action: str) -> StepResult:
         """Apply one action."""
@@ -151,8 +155,9 @@ class InlineSlot:
 
 def _reset(
     env: Limited, task_id: str | None, seed: int | None, expert: bool | str
-) -> tuple[str, Info]:
-    return env.reset(seed=seed, options={"task": task_id, "expert": expert})
+) -> tuple[tuple[str, Info], ErrorInfo | None]:
+    result = env.reset(seed=seed, options={"task": task_id, "expert": expert})
+    return result, result[1].get("error")
 
 
 def _step(env: Limited, action: str) -> tuple[StepResult, ErrorInfo | None]:
@@ -176,6 +181,7 @@ class ProcessSlot:
         """Start the episode."""
         await self._open()
         result = await self._ask(self._seconds, checked_reset, "reset", task_id, seed, expert)
+        self._fail_if(result[1])
         return cast("tuple[str, Info]", result)
 
     async def step(self, action: str) -> StepResult:
@@ -183,9 +189,7 @@ class ProcessSlot:
         if self._place not in self._link.opened or not isinstance(action, str):
             raise _misuse(action)
         result = await self._ask(self._seconds, checked_step, "step", action)
-        self.fault = result[4].get("error")
-        if self.fault is not None:
-            raise EnvFaultError(self.fault)
+        self._fail_if(result[4])
         return cast("StepResult", result)
 
     async def snapshot(self) -> Snapshot:
@@ -200,6 +204,12 @@ class ProcessSlot:
         seconds = _replay_seconds(self._seconds, snapshot)
         result = await self._ask(seconds, checked_reset, "restore", pack(snapshot))
         return cast("tuple[str, Info]", result)
+
+    def _fail_if(self, info: Info) -> None:
+        """Raise what the environment itself calls a fault."""
+        self.fault = info.get("error")
+        if self.fault is not None:
+            raise EnvFaultError(self.fault)
 
     async def _open(self) -> None:
         if self._place not in self._link.opened:

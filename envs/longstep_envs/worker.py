@@ -19,7 +19,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from longstep_envs.contract import checked_reset, checked_step
+from longstep_envs.contract import checked_reset
 from longstep_envs.limits import Limited
 from longstep_envs.registry import build, load_class
 from longstep_envs.snapshots import pack, unpack
@@ -77,11 +77,11 @@ class Host:
     def reset(self, place: int, task_id: str | None, seed: int | None, expert: bool | str) -> Any:
         """Start an episode."""
         options = {"task": task_id, "expert": expert}
-        return checked_reset(self.envs[place].reset(seed=seed, options=options))
+        return self.envs[place].reset(seed=seed, options=options)
 
     def step(self, place: int, action: str) -> Any:
         """Apply one action."""
-        return checked_step(self.envs[place].step(action))
+        return self.envs[place].step(action)
 
     def snapshot(self, place: int) -> Any:
         """The present point of an episode."""
