@@ -116,7 +116,7 @@ def test_meddling_stays_in_the_worker() -> None:
 
 
 def test_wrong_options_are_told() -> None:
-    with pytest.raises(UnknownNameError, match="kinds=.*wanted some of: raise"):
+    with pytest.raises(UnknownNameError, match=r"kinds=.*wanted some of: raise"):
         make(FAULTY, kinds=["explode"])
     with pytest.raises(BadValueError, match="rate=2"):
         make(FAULTY, rate=2.0)
