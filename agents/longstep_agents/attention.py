@@ -129,6 +129,16 @@ class LaneCache:
         for cache in (*self._keys, *self._values):
             cache[target, start:stop] = cache[source, start:stop]
 
+    def read(self, lane: int, count: int) -> Tensor:
+        """Keys and values of a lane's first tokens: [2 * layers, count, heads, head_dim]."""
+        return torch.stack([cache[lane, :count] for cache in (*self._keys, *self._values)]).cpu()
+
+    def write(self, lane: int, held: Tensor) -> None:
+        """Let a lane begin with what `read` gave."""
+        self._grow(held.shape[1])
+        for cache, part in zip((*self._keys, *self._values), held, strict=True):
+            cache[lane, : held.shape[1]] = part.to(cache.device)
+
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Store the new keys and values, then attend to each lane's own past."""
         keys, values = self._keys[layer], self._values[layer]

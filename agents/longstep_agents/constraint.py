@@ -31,6 +31,14 @@ class TokenTrie:
             node = node[token]
         return not node
 
+    def after(self, begun: Sequence[int]) -> TokenTrie:
+        """What may follow the beginning of a sequence."""
+        rest = TokenTrie([(0,)])
+        rest.root = self.root
+        for token in begun:
+            rest.root = rest.root[token]
+        return rest
+
     def admitted_along(self, sequence: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """For each token of a sequence of the trie, the ids that were admitted in its place."""
         node, admitted = self.root, []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from longstep_agents.messages import Ask, Message, Reply
-from longstep_agents.model import ContextError, EngineError, Model, SamplingParams
+from longstep_agents.model import ContextError, EngineError, Model, PausedError, SamplingParams
 from longstep_agents.render import Renderer
 from longstep_agents.types import Completion
 from longstep_envs.types import LongstepError
@@ -24,13 +24,14 @@ class TokenConversation:
     ) -> None:
         self._model, self._renderer = model, renderer
         self._seed, self._limit = seed, context
-        self._session = object()
+        self._session: Hashable = object()
         self._row: list[int] = []
         self._ended = True
         self._shown: list[Message] = []
         self._text = ""
         self._recited: Completion | None = None
         self._fed: tuple[tuple[int, ...], bool] | None = None
+        self._begun, self._drawn = Completion(), 0
 
     @property
     def formats(self) -> frozenset[str]:
@@ -87,6 +88,17 @@ class TokenConversation:
         """
         self._recited, self._fed = completion, fed
 
+    def take_up(self, begun: Completion, drawn: int, session: Hashable = None) -> None:
+        """Go on with a completion that an engine left when it was paused.
+
+        Args:
+            begun: What was sampled of it; nothing, where it was only about to be.
+            drawn: The tokens that were drawn in the conversation, those of `begun` among them.
+            session: What the engine knows the conversation by.
+        """
+        self._begun, self._drawn = begun, drawn
+        self._session = self._session if session is None else session
+
     def close(self) -> None:
         """Free the session's cache."""
         self._model.release(self._session)
@@ -95,8 +107,13 @@ class TokenConversation:
         recited, self._recited = self._recited, None
         if recited is not None:
             return recited
+        begun, self._begun = self._begun, Completion()
+        params = _after(begun, replace(params, drawn=self._drawn))
         try:
-            return await self._model.sample(row, params)
+            row = [*row, *begun.ids] if begun.ids else row
+            return _joined(begun, await self._model.sample(row, params))
+        except PausedError as paused:
+            raise PausedError(_joined(begun, paused.begun), paused.place) from None
         except LongstepError:
             raise
         except Exception as error:  # foreign code: whatever it is, the policy has not done it
@@ -124,3 +141,30 @@ class TokenConversation:
             and before[-1].text == self._text
             and before[:-1] == self._shown
         )
+
+
+def _after(begun: Completion, params: SamplingParams) -> SamplingParams:
+    """What is still to be sampled of a completion."""
+    if not begun.ids:
+        return params
+    constraint = params.constraint and params.constraint.after(begun.ids)
+    return replace(params, max_tokens=params.max_tokens - len(begun.ids), constraint=constraint)
+
+
+def _joined(begun: Completion, rest: Completion) -> Completion:
+    """A completion of its two parts."""
+    if not (begun.ids and rest.ids):
+        return begun if begun.ids else rest
+    versions = (*_versions(begun), *_versions(rest))
+    return replace(
+        rest,
+        ids=(*begun.ids, *rest.ids),
+        logprobs=(*begun.logprobs, *rest.logprobs),
+        policy_version=begun.policy_version,
+        versions=versions if len(set(versions)) > 1 else (),
+        allowed=None if rest.allowed is None else (*(begun.allowed or ()), *rest.allowed),
+    )
+
+
+def _versions(completion: Completion) -> tuple[int, ...]:
+    return completion.versions or (completion.policy_version,) * len(completion.ids)

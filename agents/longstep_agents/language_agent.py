@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -123,6 +123,10 @@ class Reciting(Protocol):
         """Say this next, in place of a sample."""
         ...
 
+    def take_up(self, begun: Completion, drawn: int, session: Hashable = None) -> None:
+        """Go on with a completion that a paused engine left. See `TokenConversation`."""
+        ...
+
 
 class AgentKit:
     """What the agents of all episodes share: their tools, found and checked before any plays."""
@@ -224,6 +228,11 @@ class LanguageAgent:
             info = Info(admissible_commands=list(step.admissible))
             acts.append(await self.act(next(later, observation), info))
         return acts
+
+    def take_up(self, begun: Completion, drawn: int, session: Hashable = None) -> None:
+        """Go on, after `resume`, with a completion that a paused engine left."""
+        assert isinstance(self._conversation, Reciting)
+        self._conversation.take_up(begun, drawn, session)
 
     def close(self) -> None:
         """Free what the conversation holds."""

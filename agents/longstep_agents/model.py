@@ -27,6 +27,17 @@ class OverBudgetError(LongstepError, RuntimeError):
         self.reason = reason
 
 
+class PausedError(LongstepError):
+    """An engine was asked to sample nothing any more: the episode is to be gone on with later."""
+
+    def __init__(self, begun: Completion, place: int) -> None:
+        super().__init__("the engine is paused")
+        self.begun = begun
+        """What was sampled of the completion."""
+        self.place = place
+        """The order in which the engine would have gone on."""
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How one completion is sampled."""
@@ -42,6 +53,8 @@ class SamplingParams:
     """Calls of one session keep their key-value cache as long as prompts extend exactly."""
     seed: int = 0
     """Seeds a session's randomness at its first call; a call without session is a session."""
+    drawn: int = 0
+    """Tokens that were drawn in the session before its first call, by an engine that was paused."""
 
 
 class Model(Protocol):

@@ -44,6 +44,10 @@ class Way:
     over: bool = False
     truncated: bool = False
     stop_reason: str = ""
+    said: str | None = None
+    """What the environment said last; None where the agent sees just that."""
+    invalid: int = 0
+    """Actions in a row that the environment told to be invalid."""
 
     def end(self, reason: str, *, truncated: bool) -> None:
         """The episode is over."""
@@ -79,11 +83,16 @@ async def play_episode(
     started = time.perf_counter()
     observation, info = await slot.reset(request.task_id, request.seed, expert=request.expert)
     way = Way(observation, info, info)
+    await go_on(slot, agent, limits, way)
+    return way.trajectory(request, time.perf_counter() - started)
+
+
+async def go_on(slot: Slot, agent: Agent, limits: Limits, way: Way) -> None:
+    """Let `agent` act from where the episode is to its end."""
     while not way.over:
         act = await choose(agent, way)
         if act is not None:
             await carry_out(slot, act, limits, way)
-    return way.trajectory(request, time.perf_counter() - started)
 
 
 async def choose(agent: Agent, way: Way) -> Act | None:
@@ -104,11 +113,13 @@ async def carry_out(slot: Slot, act: Act, limits: Limits, way: Way) -> None:
     if act.aside is None:
         after, reward, terminated, truncated, info = await slot.step(act.action)
         way.steps.append(_acted_step(way.observation, way.info, act, reward, info))
-        way.observation, way.info = after, info
+        way.observation, way.info, way.said = after, info, None
+        way.invalid = 0 if info.get("action_valid", True) else way.invalid + 1
         if terminated or truncated:
             way.end(info.get("stop_reason", ""), truncated=truncated)
     else:
         way.steps.append(_aside_step(act, act.aside))
+        way.said = way.observation if way.said is None else way.said
         way.observation = act.aside.answer
         if act.aside.ends:
             way.end(act.aside.ends, truncated=True)
@@ -133,18 +144,18 @@ async def collect(
 
     def tell(report: EpisodeReport[Trajectory]) -> None:
         request = requests[report.index]
-        on_end(request, _reported(pool, request, report))
+        on_end(request, reported(pool, request, report))
 
     play = _player(pool, make_agent)
     reports = await pool.run(requests, play, concurrency=concurrency, on_report=tell)
-    return [_reported(pool, *pair) for pair in zip(requests, reports, strict=True)]
+    return [reported(pool, *pair) for pair in zip(requests, reports, strict=True)]
 
 
 async def collect_one(
     pool: EnvPool, request: EpisodeRequest, make_agent: AgentFactory
 ) -> Trajectory:
     """Play one request in an open pool; the trajectory may be a failed one."""
-    return _reported(pool, request, await pool.play(request, _player(pool, make_agent)))
+    return reported(pool, request, await pool.play(request, _player(pool, make_agent)))
 
 
 def spread(request: EpisodeRequest, siblings: int) -> list[EpisodeRequest]:
@@ -230,8 +241,10 @@ def _limit_reached(limits: Limits, turns: int, tokens: int) -> StopReason | None
     return None
 
 
-def _reported(
-    pool: EnvPool, request: EpisodeRequest, report: EpisodeReport[Trajectory]
+def reported(
+    pool: EnvPool,
+    request: EpisodeRequest,
+    report: EpisodeReport[Trajectory] | EpisodeReport[Trajectory | None],
 ) -> Trajectory:
     """The played trajectory, or an empty one that carries the fault and no reward."""
     played = report.result if report.result is not None else unplayed(request, report)

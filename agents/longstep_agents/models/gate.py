@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 
-from longstep_agents.model import Model, SamplingParams
+from longstep_agents.model import Model, PausedError, SamplingParams
 from longstep_agents.types import Completion
 
 
 class Gate:
     """Passes completions on; while it is shut, those that come wait, and none is under way.
 
-    So every completion is sampled by one policy, and an episode goes on with the next.
+    So every completion is sampled by one policy, and an episode goes on with the next. Once it is
+    paused, what is under way is the last that passes.
     """
 
     def __init__(self, model: Model) -> None:
@@ -21,9 +23,21 @@ class Gate:
         self._under_way = 0
         self._opened: asyncio.Event | None = None
         self._idle: asyncio.Event | None = None
+        self._paused = False
+        self._refused = count()
+
+    def pause(self) -> None:
+        """Pass no completion any more."""
+        self._paused = True
 
     async def sample(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
-        """One completion of the model behind, as soon as the gate is open."""
+        """One completion of the model behind, as soon as the gate is open.
+
+        Raises:
+            PausedError: the gate is paused.
+        """
+        if self._paused:
+            raise PausedError(Completion(), next(self._refused))
         while self._opened is not None:
             await self._opened.wait()
         self._under_way += 1

@@ -6,9 +6,9 @@ import asyncio
 import heapq
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from longstep_agents.attention import LaneCache
-from longstep_agents.model import ContextError, EngineError, SamplingParams
+from longstep_agents.model import ContextError, EngineError, PausedError, SamplingParams
 from longstep_agents.models.cache_plan import CachePlan, free_memory
 from longstep_agents.models.drawing import Draw, draw
 from longstep_agents.models.engine import EngineConfig, Statistics
+from longstep_agents.models.lanes import CacheState, Lane, LaneRequest
 from longstep_agents.models.lean import LeanDecoder
 from longstep_agents.models.precision import chosen_dtype
 from longstep_agents.models.prefixes import BLOCK, PrefixIndex, common_prefix
@@ -27,33 +28,6 @@ from longstep_agents.models.twin import Twin
 from longstep_agents.types import Completion
 
 _FIRST_CAPACITY = 256
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    """One session's place in the cache."""
-
-    index: int
-    random: Random = field(default_factory=Random)
-    fed: list[int] = field(default_factory=list)
-    """The tokens whose keys and values the cache holds."""
-    pending: list[int] = field(default_factory=list)
-    """The tokens after these that the model is to read next."""
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """One completion under way."""
-
-    params: SamplingParams
-    lane: _Lane
-    future: asyncio.Future[Completion]
-    node: dict[int, dict] | None  # type: ignore[type-arg]
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    allowed: list[tuple[int, ...] | None] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
-    forced: int = 0
 
 
 class HFModel:
@@ -107,15 +81,18 @@ class HFModel:
             capacity=min(_FIRST_CAPACITY, context) if on_cpu else context,
             limit=context,
         ).to(model.device, dtype)
-        self._all = [_Lane(index) for index in range(lanes)]
+        self._all = [Lane(index) for index in range(lanes)]
         self._free = list(range(lanes))  # a heap: low lanes first keep the busy ones together
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._lanes: dict[Hashable, Lane] = {}
         self._asked: dict[Hashable, asyncio.Future[Completion]] = {}
         self._waiting: list[tuple[Sequence[int], SamplingParams, asyncio.Future[Completion]]] = []
-        self._running: list[_Request] = []
+        self._running: list[LaneRequest] = []
         self._driver: asyncio.Task[None] | None = None
+        self._paused = False
+        self._places: list[int] = []  # the lane of each completion that was broken off, or -1
+        self._left: dict[Hashable, int] = {}  # the lanes of sessions that are to go on
         self._shares, self._keeps = config.share_prefixes, config.keep_cache
-        self._prefixes = PrefixIndex[_Lane](2 * lanes * (context // BLOCK + 1))
+        self._prefixes = PrefixIndex[Lane](2 * lanes * (context // BLOCK + 1))
         self._counts: Counter[str] = Counter()
         self._busy, self._began = 0.0, time.perf_counter()
         self.policy_version = 0
@@ -133,7 +110,10 @@ class HFModel:
             ValueError: the prompt is empty.
             ContextError: the prompt and the completion are longer than the context.
             EngineError: a completion of this session is under way.
+            PausedError: the engine is paused, by now or from the beginning.
         """
+        if self._paused:
+            raise self._broken_off(params.session)
         if not prompt_ids:
             raise ValueError("a prompt needs at least one token, got none")
         if len(prompt_ids) + params.max_tokens > self.context:
@@ -195,6 +175,38 @@ class HFModel:
             if lane.index not in kept:
                 lane.fed.clear()
 
+    def pause(self) -> None:
+        """Sample nothing any more: after this pass, callers get what there is of completions."""
+        self._paused = True
+
+    def state(self) -> CacheState:
+        """What a paused engine needs to go on elsewhere as if nothing had been, bit for bit."""
+        return CacheState.of(self._all, self._places, self._cache, self._prefixes, self._counts)
+
+    def load(self, state: CacheState, sessions: Callable[[int], Hashable]) -> None:
+        """Go on from a state; `sessions` names the session of each completion broken off."""
+        state.put(self._all, self._cache, self._prefixes)
+        self._counts.update(state.counts)
+        self._left = {sessions(n): i for n, i in enumerate(state.places) if i >= 0}
+        self._free = [i for i in range(len(self._all)) if i not in state.places]
+
+    def _break_off(self) -> None:
+        """Give every caller what there is of its completion."""
+        for request in self._running:
+            if not request.future.done():
+                self._counts.update(request.account())
+                error = self._broken_off(request.params.session, request.completion("length"))
+                request.future.set_exception(error)
+        for _, params, future in self._waiting:
+            if not future.done():
+                future.set_exception(self._broken_off(params.session))
+        self._running, self._waiting = [], []
+
+    def _broken_off(self, session: Hashable, begun: Completion = Completion()) -> PausedError:  # noqa: B008
+        lane = self._lanes.get(session)
+        self._places.append(-1 if lane is None else lane.index)
+        return PausedError(begun, len(self._places) - 1)
+
     def _wake(self) -> None:
         if self._driver is None or self._driver.done():
             self._driver = asyncio.get_running_loop().create_task(self._drive())
@@ -204,6 +216,9 @@ class HFModel:
         while True:
             await asyncio.sleep(0)  # every caller that can go on does so before the next pass
             try:
+                if self._paused:
+                    self._break_off()
+                    return
                 # A caller that gave up may have given its lane back: it must not be written to.
                 self._running = [r for r in self._running if not r.future.done()]
                 self._admit()
@@ -237,18 +252,23 @@ class HFModel:
             lane.pending = list(prompt_ids[kept:])
             self._counts.update(kept=kept, computed=len(lane.pending))
             node = params.constraint.root if params.constraint is not None else None
-            request = _Request(params, lane, future, node)
+            request = LaneRequest(params, lane, future, node)
             if not self._follow_forced(request):
                 self._running.append(request)
         self._waiting = still_waiting
 
-    def _take_lane(self, params: SamplingParams) -> _Lane | None:
+    def _take_lane(self, params: SamplingParams) -> Lane | None:
         """A lane for a new session; what the one before has read is of use if it may be shared."""
-        if not self._free:
-            return None
-        lane = self._all[heapq.heappop(self._free)]
+        left = self._left.pop(params.session, None)
+        if left is None and not self._free:
+            if not self._left:
+                return None
+            left = self._left.popitem()[1]  # nobody may come for it: not all can be gone on with
+        lane = self._all[heapq.heappop(self._free) if left is None else left]
         lane.random = Random(params.seed)
-        if not self._shares:
+        for _ in range(params.drawn):
+            lane.random.random()
+        if not self._shares and left is None:
             lane.fed.clear()
         self._lanes[params.session] = lane
         return lane
@@ -270,9 +290,9 @@ class HFModel:
         self._counts.update(sampled=len(ready), passes=1)
         self._busy += time.perf_counter() - began
 
-    def _share(self) -> list[_Request]:
+    def _share(self) -> list[LaneRequest]:
         """Copy what other lanes hold; returns the requests whose prompt is being read by others."""
-        held: list[_Request] = []
+        held: list[LaneRequest] = []
         reading: set[int] = set()
         for request in self._running:
             lane = request.lane
@@ -282,7 +302,7 @@ class HFModel:
                 reading.add(lane.index)
         return held
 
-    def _find_prefix(self, lane: _Lane, reading: set[int]) -> bool:
+    def _find_prefix(self, lane: Lane, reading: set[int]) -> bool:
         """Copy the best prefix there is; True where a lane of `reading` will soon have a better."""
         row = [*lane.fed, *lane.pending]
         source = self._prefixes.find(row)
@@ -300,7 +320,7 @@ class HFModel:
         self._prefixes.add(row, lane)
         return False
 
-    def _forward(self, lanes: list[_Lane]) -> Tensor:
+    def _forward(self, lanes: list[Lane]) -> Tensor:
         """Logits [len(lanes), V] after each lane's pending tokens."""
         counts = [len(lane.pending) for lane in lanes]
         positions = self._cache.extend(
@@ -329,7 +349,7 @@ class HFModel:
         logits: Tensor = output.logits[0].float()
         return logits
 
-    def _follow_forced(self, request: _Request) -> bool:
+    def _follow_forced(self, request: LaneRequest) -> bool:
         """Append tokens that the constraint leaves no choice about; True when it is whole."""
         while request.node is not None and len(request.node) == 1:
             (token,) = request.node
@@ -339,26 +359,18 @@ class HFModel:
                 return True
         return False
 
-    def _is_whole(self, request: _Request, token: int) -> bool:
+    def _is_whole(self, request: LaneRequest, token: int) -> bool:
         ended = token in request.params.stop_ids or (request.node is not None and not request.node)
         if not ended and len(request.ids) < request.params.max_tokens:
             return False
-        changed = request.versions[0] != request.versions[-1]
-        completion = Completion(
-            ids=tuple(request.ids),
-            logprobs=tuple(request.logprobs),
-            stop="end" if ended else "length",
-            policy_version=request.versions[0],
-            versions=tuple(request.versions) if changed else (),
-            allowed=None if request.node is None else tuple(request.allowed),
-        )
+        completion = request.completion("end" if ended else "length")
         if not request.future.done():
             request.future.set_result(completion)
             drawn = len(completion.ids) - request.forced
             self._counts.update(useful=drawn, forced=request.forced)
         return True
 
-    def _append(self, request: _Request, token: int, logprob: float) -> None:
+    def _append(self, request: LaneRequest, token: int, logprob: float) -> None:
         request.ids.append(token)
         request.logprobs.append(logprob)
         request.versions.append(self.policy_version)
@@ -368,7 +380,7 @@ class HFModel:
             request.node = request.node[token]
 
 
-def _what_to_draw(request: _Request) -> Draw:
+def _what_to_draw(request: LaneRequest) -> Draw:
     admitted = None if request.node is None else tuple(request.node)
     return Draw(request.params.temperature, request.lane.random.random(), admitted)
 

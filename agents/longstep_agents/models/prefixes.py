@@ -20,21 +20,21 @@ class PrefixIndex(Generic[H]):
 
     def __init__(self, largest: int) -> None:
         """Forget everything whenever there are more than `largest` entries."""
-        self._holders: dict[int, H] = {}
+        self.holders: dict[int, H] = {}
         self._largest = largest
 
     def add(self, tokens: Sequence[int], holder: H) -> None:
         """Let `holder` stand for every whole block of `tokens`."""
-        if len(self._holders) > self._largest:
-            self._holders.clear()
+        if len(self.holders) > self._largest:
+            self.holders.clear()
         for key in _keys(tokens):
-            self._holders[key] = holder
+            self.holders[key] = holder
 
     def find(self, tokens: Sequence[int]) -> H | None:
         """The holder of most blocks that `tokens` begin with."""
         found = None
         for key in _keys(tokens):
-            holder = self._holders.get(key)
+            holder = self.holders.get(key)
             if holder is None:
                 break
             found = holder
@@ -42,7 +42,7 @@ class PrefixIndex(Generic[H]):
 
     def clear(self) -> None:
         """Forget everything."""
-        self._holders.clear()
+        self.holders.clear()
 
 
 def _keys(tokens: Sequence[int]) -> Iterator[int]:

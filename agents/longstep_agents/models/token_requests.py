@@ -58,7 +58,9 @@ class RequestModel(ABC):
             raise ValueError("a prompt needs at least one token, got none")
         if self._changing:
             raise EngineError("the engine's weights are being changed; sample after that")
-        chance = random.Random(params.seed)
+        # What was drawn before a pause cannot be drawn again to come to the same place.
+        seed = f"{params.seed}/{params.drawn}" if params.drawn else params.seed
+        chance = random.Random(seed)
         if params.session is not None:
             chance = self._sessions.setdefault(params.session, chance)
         self._under_way += 1

@@ -62,7 +62,7 @@ def test_the_index_does_not_grow_without_end() -> None:
     for number in range(50):
         index.add([number, *PROMPT], number)
         assert index.find([number, *PROMPT]) == number
-    assert len(index._holders) <= 8 + len(PROMPT) // BLOCK
+    assert len(index.holders) <= 8 + len(PROMPT) // BLOCK
 
 
 @pytest.mark.parametrize(
