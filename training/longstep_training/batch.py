@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +91,14 @@ class Batch:
     """Admitted ids of each chosen token, -1 past the end; None where all sampling was free."""
     free_T: Tensor
     """Which chosen tokens were sampled from the whole vocabulary."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on this device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 Aggregation = Callable[[Sequence[int]], tuple[list[float], float]]

@@ -24,6 +24,7 @@ from longstep_training.config import Config
 from longstep_training.credit.gae import GAEConfig, value_targets
 from longstep_training.loss.value import ValueLossConfig, clipped_value_loss
 from longstep_training.policy import computing
+from longstep_training.shards import whole_state
 from longstep_training.updater import OptimizerConfig, Schedule
 
 
@@ -54,7 +55,7 @@ def new_critic(policy: PreTrainedModel) -> PreTrainedModel:
     critic: PreTrainedModel = AutoModelForTokenClassification.from_config(
         config, attn_implementation=ATTENTION, dtype=torch.float32
     )
-    critic.base_model.load_state_dict(policy.base_model.state_dict())
+    critic.base_model.load_state_dict(whole_state(policy.base_model))
     nn.Module.to(critic, policy.device)
     for name, module in critic.named_children():
         if name != critic.base_model_prefix:

@@ -1,6 +1,7 @@
 """Processes that train together: each collects and differentiates its share, gradients are summed.
 
-The calling process is rank 0. The same numbers come out on every rank, so every rank takes the
+Either torchrun has started them, on one machine or several, or the calling process starts the
+others beside it and is rank 0. The same numbers come out on every rank, so every rank takes the
 same optimiser step; two runs of the same size are equal bit for bit on CPU.
 """
 
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,8 +21,13 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from longstep_envs.types import LongstepError
+from longstep_training.torchrun import LaunchError, Place, told
 
+Device = Literal["cpu", "cuda"]
 T = TypeVar("T")
+_PATIENCE = timedelta(hours=2)
+"""For slow episodes of other ranks, and for data that rank 0 makes; who dies is noticed at once."""
+_CPU = torch.device("cpu")
 
 
 class RankError(LongstepError, RuntimeError):
@@ -33,6 +40,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    device: torch.device = _CPU
+    """Where this process computes."""
 
     @property
     def leads(self) -> bool:
@@ -77,25 +86,47 @@ class World:
             dist.barrier()
 
 
-def launch(size: int, work: Callable[..., None], *args: Any) -> None:
+def launch(
+    size: int,
+    work: Callable[..., None],
+    *args: Any,
+    device: Device = "cpu",
+    first: Callable[[], None] | None = None,
+) -> None:
     """Run `work(world, *args)` on `size` processes, this one among them.
 
-    A helper process that dies ends the run with an error here; helpers end with this process.
+    Under torchrun these are its processes, as many as it has started, and all get the arguments of
+    rank 0; elsewhere the others are started here, and a helper that dies ends the run with an error
+    here. `first` is done on rank 0 before anybody works.
+
+    Raises:
+        LaunchError: torchrun has started another number of processes, or there are too few GPUs.
+        RankError: a process that was started here has failed.
     """
+    place = told()
+    if place is not None:
+        _require_size(size, place)
+        with _joined(place, "env://", device) as world:
+            if world.leads and first is not None:
+                first()
+            work(world, *world.gather(args)[0])
+        return
+    if first is not None:
+        first()
     if size == 1:
-        work(World(), *args)
+        work(World(device=_device(device, 0)), *args)
         return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     context = mp.get_context("spawn")
     helpers = [
-        context.Process(target=_join, args=(address, rank, size, work, args), daemon=True)
+        context.Process(target=_join, args=(address, rank, size, device, work, args), daemon=True)
         for rank in range(1, size)
     ]
     for helper in helpers:
         helper.start()
-    _join(address, 0, size, work, args)
+    _join(address, 0, size, device, work, args)
     for helper in helpers:
         helper.join()
     codes = [helper.exitcode for helper in helpers]
@@ -105,14 +136,65 @@ def launch(size: int, work: Callable[..., None], *args: Any) -> None:
         )
 
 
+def ensure_group(world: World) -> None:
+    """Let a process that trains alone be a group of one, for what works on groups only."""
+    if not dist.is_initialized():
+        store = dist.HashStore()  # type: ignore[attr-defined]  # which torch does not say
+        dist.init_process_group(_backend(world.device), store=store, rank=0, world_size=1)
+
+
 def _join(
-    address: str, rank: int, size: int, work: Callable[..., None], args: tuple[Any, ...]
+    address: str,
+    rank: int,
+    size: int,
+    device: Device,
+    work: Callable[..., None],
+    args: tuple[Any, ...],
 ) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    with _joined(Place(rank, size, rank), address, device) as world:
+        work(world, *args)
+
+
+@contextmanager
+def _joined(place: Place, address: str, device: Device) -> Iterator[World]:
+    """The group, until this process has done its part in it."""
+    world = World(place.rank, place.size, _device(device, place.local_rank))
     dist.init_process_group(
-        "gloo", init_method=address, rank=rank, world_size=size, timeout=timedelta(minutes=10)
+        _backend(world.device),
+        init_method=address,
+        rank=world.rank,
+        world_size=world.size,
+        timeout=_PATIENCE,
     )
     try:
-        work(World(rank, size), *args)
+        yield world
     finally:
         dist.destroy_process_group()
+
+
+def _backend(device: torch.device) -> str:
+    """Numbers and objects go over gloo, what lies on a GPU over NCCL."""
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+
+
+def _device(kind: Device, local_rank: int) -> torch.device:
+    """This process's own device of this kind."""
+    if kind == "cpu":
+        return _CPU
+    if local_rank >= torch.cuda.device_count():
+        raise LaunchError(
+            f"run.device = cuda, and process {local_rank} of this machine has no GPU: it has "
+            f"{torch.cuda.device_count()}; start as many processes as GPUs, or set run.device=cpu"
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _require_size(size: int, place: Place) -> None:
+    if size not in (1, place.size):
+        raise LaunchError(
+            f"run.processes = {size}, and {place.size} processes were started from outside (by "
+            f"torchrun, say); leave run.processes at 1 there, or set it to {place.size}"
+        )

@@ -16,6 +16,7 @@ from longstep_agents.models.engine import EngineConfig, Statistics
 from longstep_agents.models.gate import Gate
 from longstep_agents.models.hf import HFModel
 from longstep_agents.models.vllm import VLLMConfig, VLLMModel
+from longstep_training.shards import whole_state
 
 if TYPE_CHECKING:
     from longstep_agents.models.vllm_server import VLLMServer
@@ -161,7 +162,7 @@ class _Handed:
     async def change(self, policy_version: int) -> None:
         """Hand the weights over between two completions of each episode."""
         async with self.engine.shut():
-            await self._engine.load(self._model.state_dict(), policy_version)
+            await self._engine.load(whole_state(self._model), policy_version)
 
     def close(self) -> None:
         """End the engine."""

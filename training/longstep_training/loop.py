@@ -46,9 +46,18 @@ __all__ = ["TrainConfig", "train"]
 def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     """Train as `config` says and leave a run directory at `out`.
 
+    Under torchrun every process calls this; the directory is the one that rank 0 names.
+
     Raises:
         LongstepError: the config, the data or the run directory is not usable.
     """
+    settings = config.run
+    first = partial(begin, config, out, resume)
+    launch(settings.processes, work, config, out, resume, device=settings.device, first=first)
+
+
+def begin(config: TrainConfig, out: Path, resume: bool) -> None:
+    """Look at everything that can be missing, then write the run directory and its first policy."""
     display = Display(shown=True)
     display.message(f"run: {out}")
     for data in config.data:
@@ -69,7 +78,6 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
         (out / "config.toml").write_text(dump_toml(config), "utf-8")
     if not resume or not (out / "policy").exists():
         make_policy(config, out / "policy")
-    launch(config.run.processes, work, config, out, resume)
 
 
 def check_model(key: str, folder: Path | None) -> None:
@@ -84,6 +92,11 @@ def check_model(key: str, folder: Path | None) -> None:
 
 def work(world: World, config: TrainConfig, out: Path, resume: bool) -> None:
     """One process's part of the run."""
+    if not (out / "policy" / "config.json").exists():
+        raise DataError(
+            f"process {world.rank} does not see {out}, which process 0 has written; all machines "
+            "need one folder that they share: name it with --out"
+        )
     run = Run(world, config, out, resume=resume)
     try:
         imitate(run)

@@ -88,7 +88,7 @@ class Player:
             model,
             folder,
             config.run.concurrency,
-            own_weights=config.rl.staleness > 0,
+            own_weights=config.rl.staleness > 0 or config.run.shard,
         )
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from longstep_agents.small_policy import SmallPolicyConfig
 from longstep_envs.types import DataError
 from longstep_training.config import Config, key_of, refusal
 from longstep_training.data import DataConfig
+from longstep_training.distributed import Device
 from longstep_training.engines import AnyEngineConfig, HFEngineConfig
 from longstep_training.imitation import ImitationConfig
 from longstep_training.policy import Precision
@@ -104,7 +105,12 @@ class RunConfig(Config):
     """How the run uses the machine."""
 
     processes: PositiveInt = 1
-    """Processes that train together, each with its share of the episodes."""
+    """Processes that train together, each with its share of the episodes. Left at 1 under torchrun,
+    which has its own number."""
+    device: Device = "cpu"
+    """Where the policy is trained; on `cuda`, each process has a GPU of its own."""
+    shard: bool = False
+    """Each process holds its share of the weights, gradients and optimiser only (FSDP2)."""
     threads: PositiveInt = 1
     """Compute threads of each process."""
     precision: Precision = "float32"

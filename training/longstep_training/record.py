@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from longstep_agents.types import Group, Step, Trajectory
 from longstep_training.batch import Batch, build_row, pack
 from longstep_training.critic import values
 from longstep_training.scores import score
+from longstep_training.shards import keep_step
 
 Recording = Callable[[Batch], Tensor]
 """What is told of each token of a batch, [T]."""
@@ -47,28 +49,35 @@ class Recorder:
             ).measured_T
             return measured
 
-        known: dict[str, tuple[str, Recording]] = {
-            "trainer_logprobs": ("trainer_logprobs", logprobs(model)),
-            "entropies": ("entropies", entropies),
-            "collisions": ("collisions", collisions),
-            "reference": ("reference_logprobs", logprobs(reference)),
-            "values": ("values", lambda batch: values(given(critic), batch)),
+        known: dict[str, tuple[str, PreTrainedModel | None, Recording]] = {
+            "trainer_logprobs": ("trainer_logprobs", model, logprobs(model)),
+            "entropies": ("entropies", model, entropies),
+            "collisions": ("collisions", model, collisions),
+            "reference": ("reference_logprobs", reference, logprobs(reference)),
+            "values": ("values", critic, lambda batch: values(given(critic), batch)),
         }
-        self._recordings = dict(known[need] for need in sorted(needs) if need in known)
+        self._recordings = [
+            (field, given(of), recording)
+            for field, of, recording in (known[need] for need in sorted(needs) if need in known)
+        ]
         self._token_budget = token_budget
 
     @torch.no_grad()
     def record(self, groups: Sequence[Group]) -> list[Group]:
-        """The same groups; every token of a trajectory that counts has what is needed."""
+        """The same groups; every token of a trajectory that counts has what is needed.
+
+        Where models are sharded, every process has to call this, be it without groups.
+        """
         if not self._recordings:
             return list(groups)
         counted = [t for group in groups for t in group.counted]
         rows = [build_row(t, [0.0] * len(t.steps), forced=True) for t in counted]
         batches = list(pack([row for row in rows if row.positions], self._token_budget))
-        columns = {
-            field: iter([value for batch in batches for value in recording(batch).tolist()])
-            for field, recording in self._recordings.items()
-        }
+        columns: dict[str, Iterator[float]] = {}
+        for field, model, recording in self._recordings:
+            keep_step(model, len(batches))
+            told_of = [recording(batch.to(model.device)).tolist() for batch in batches]
+            columns[field] = chain.from_iterable(told_of)
         told = iter([_told(trajectory, columns) for trajectory in counted])
         return [
             Group(tuple(next(told) if t.counts else t for t in group.trajectories))

@@ -6,11 +6,12 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from longstep_agents.encoding import TextDecoder
@@ -39,6 +40,7 @@ from longstep_training.producer import Producer
 from longstep_training.recipe import TrainConfig
 from longstep_training.record import Recorder
 from longstep_training.sampling import Sampling
+from longstep_training.shards import shard
 from longstep_training.terminal import clean
 from longstep_training.trackers import Trackers
 from longstep_training.trackers.types import TrackedRun
@@ -62,16 +64,20 @@ class Stateful(Protocol):
 class Run:
     """What the training loop works with. Everything random is a function of (seed, place)."""
 
+    _sync_seconds = 0.0
+    """What it took to bring the latest weights to the sampler."""
+
     def __init__(self, world: World, config: TrainConfig, folder: Path, *, resume: bool) -> None:
         torch.set_num_threads(config.run.threads)
         self.world, self.config, self.folder = world, config, folder
         self.display = Display(shown=world.leads)
-        self._prepare = partial(compute_in, config.run.precision)
-        self.model = self._prepare(load_model(folder / "policy"))
+        self.model = load_model(folder / "policy")
+        nn.Module.to(self.model, world.device)
         self.tokenizer = load_tokenizer(folder / "policy", self.model)
         self.log = RunLog(folder, TextDecoder(self.tokenizer))
         self.player = Player(world, config, self.model, self.tokenizer, folder / "policy")
         self.player.check()
+        self._prepare(self.model)  # the sampler, by now, has its own weights where these are shared
         self._tell_of_recorded()
         self.sampling = Sampling(config.rl.sampling, world)
         self.control = ENTROPY[config.rl.entropy.name](config.rl.entropy)
@@ -185,7 +191,8 @@ class Run:
             **iteration_row(self.world, groups, sums, elapsed),
             "seconds": self.seconds,
             **self.notes,
-            "timing": dict(timing),
+            "sync_bytes": self.world.size * self.player.sampler.copied_bytes,
+            "timing": {**timing, "sync": self._sync_seconds},
         }
         self.notes.clear()
         self.done = replace(self.done, phase=phase, iteration=iteration, seconds=self.seconds)
@@ -199,9 +206,9 @@ class Run:
 
     def write_out(self, iteration: int, groups: Sequence[Group], credit_PGS: Credit) -> None:
         """Log every episode of the first groups, before the policy learns from them."""
+        shown = self.config.run.log_groups if self.world.leads else 0
+        told = self._narrator.record(groups[:shown])  # by all, for the policy may be sharded
         if self.world.leads:
-            shown = self.config.run.log_groups
-            told = self._narrator.record(groups[:shown])
             self.log.episodes({"phase": "rl", "iteration": iteration}, told, credit_PGS[:shown])
 
     def save(self) -> None:
@@ -274,7 +281,16 @@ class Run:
 
     def _refresh(self) -> None:
         """Sample from the policy as it is now."""
+        began = time.perf_counter()
         (self.producer or self.player.sampler).refresh(self.done.policy_version)
+        self._sync_seconds = time.perf_counter() - began
+
+    def _prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Put the model where it is trained, as the config says; returns it."""
+        run = self.config.run
+        nn.Module.to(model, self.world.device)
+        compute_in(run.precision, model)
+        return shard(model, self.world, run.precision) if run.shard else model
 
     def _reference(self, where: str) -> PreTrainedModel:
         """The policy that RL started from, or the one in a folder."""

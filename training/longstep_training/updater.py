@@ -15,6 +15,7 @@ from longstep_envs.types import LongstepError
 from longstep_training.batch import Batch, Row, pack
 from longstep_training.config import Config
 from longstep_training.distributed import World
+from longstep_training.shards import is_sharded, keep_step, named_shards, whole
 
 
 class DivergedError(LongstepError, ArithmeticError):
@@ -56,15 +57,19 @@ class Schedule(Config):
 
 
 class Updater:
-    """AdamW over a model, with the loss summed over rows and ranks and divided once."""
+    """AdamW over a model, with the loss summed over rows and ranks and divided once.
+
+    The model may be sharded before; then the optimiser is, too.
+    """
 
     def __init__(self, model: PreTrainedModel, config: OptimizerConfig, world: World) -> None:
         self.model = model
         self.config = config
         self.world = world
         self.steps = 0
+        self.parameters = named_shards(model)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(),
+            self.parameters.values(),
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
@@ -89,17 +94,22 @@ class Updater:
         if count == 0:  # nothing was earned anywhere: momentum alone must not move the weights
             return {**totals, "grad_norm": 0.0}
         sums: dict[str, float] = {}
-        for batch in pack(rows, self.config.token_budget, share=self.config.share):
-            loss, statistics = objective(batch)
-            (loss / count).backward()
+        batches = list(pack(rows, self.config.token_budget, share=self.config.share))
+        keep_step(self.model, len(batches), learning=True)
+        # Sharded gradients come as means over ranks. A sum can be asked of FSDP, but not over gloo.
+        divisor = count / self.world.size if is_sharded(self.model) else count
+        for batch in batches:
+            loss, statistics = objective(batch.to(self.model.device))
+            (loss / divisor).backward()
             for name, value in statistics.items():
                 sums[name] = sums.get(name, 0.0) + value
-        parameters = list(self.model.parameters())
-        self.world.sum_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        parameters = self.parameters.values()
+        if not is_sharded(self.model):
+            self.world.sum_gradients(parameters)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)))
         if not math.isfinite(norm):
             raise DivergedError(
-                f"the gradient of optimiser step {self.steps + 1} has norm {float(norm)}; lower "
+                f"the gradient of optimiser step {self.steps + 1} has norm {norm}; lower "
                 f"learning_rate ({self.config.learning_rate}) or clip_norm in a new run"
             )
         for group in self.optimizer.param_groups:
@@ -107,7 +117,7 @@ class Updater:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        return {**sums, **totals, "grad_norm": float(norm)}
+        return {**sums, **totals, "grad_norm": norm}
 
     def _rate(self) -> float:
         config = self.config

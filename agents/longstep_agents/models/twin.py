@@ -11,7 +11,10 @@ from transformers import PreTrainedModel
 
 
 class Twin:
-    """Holds the policy's weights in another precision, and its adapters merged.
+    """Holds the policy's weights in another precision, whole, and its adapters merged.
+
+    The policy may be sharded after this is made. Then all processes have to refresh together: its
+    weights are gathered one at a time.
 
     The policy itself is never touched: merging an adapter and taking it out again would not give
     the same weights.
@@ -39,7 +42,7 @@ class Twin:
         base: nn.Module = source.get_base_model() if _adapted(source) else source
         for name, weight in self.model.named_parameters():
             path, _, kind = name.rpartition(".")
-            weight.copy_(getattr(_merged(base.get_submodule(path)), kind))
+            weight.copy_(_whole(getattr(_merged(base.get_submodule(path)), kind)))
 
 
 def _adapted(model: Any) -> bool:
@@ -54,3 +57,8 @@ def _merged(module: Any) -> nn.Module:
         module = copy.deepcopy(module)
         module.merge()
     return module.get_base_layer()  # type: ignore[no-any-return]
+
+
+def _whole(tensor: Any) -> torch.Tensor:
+    """All of a tensor of which each process may hold a share (a DTensor)."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # type: ignore[no-any-return]

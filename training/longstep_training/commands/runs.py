@@ -13,6 +13,7 @@ import typer
 from longstep_training.commands.options import Overrides
 from longstep_training.config import ConfigError, build_config, dump_toml, read_tree
 from longstep_training.terminal import clean
+from longstep_training.torchrun import leads
 
 
 def train(
@@ -30,9 +31,14 @@ def train(
         bool, typer.Option("--dry-run", help="Print the resolved config and stop.")
     ] = False,
 ) -> None:
-    """Train an agent: imitation, then reinforcement learning, then a report."""
-    if resume is not None and overrides:
-        raise typer.BadParameter("a resumed run keeps its own config; leave --set away")
+    """Train an agent: imitation, then reinforcement learning, then a report.
+
+    `torchrun --nproc-per-node N -m longstep_training train CONFIG` trains with N processes.
+    """
+    if resume is not None and any(not o.strip().startswith("run.") for o in overrides or ()):
+        raise typer.BadParameter(
+            "a resumed run keeps its own config; only how it uses the machine, run.*, can be set"
+        )
     source = _config_path(config, out, resume)
     tree = read_tree(source, overrides or ())  # before torch is loaded, which takes seconds
     from longstep_agents.page.export import export
@@ -41,15 +47,18 @@ def train(
 
     settings = build_config(TrainConfig, tree, source=str(source))
     if dry_run:
-        typer.echo(dump_toml(settings), nl=False)
+        if leads():
+            typer.echo(dump_toml(settings), nl=False)
         return
     run = resume or out or _fresh_folder(source)
     try:
         run_training(settings, run, resume is not None)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; continue with: longstep train --resume {run}", err=True)
+        if leads():
+            typer.echo(f"interrupted; continue with: longstep train --resume {run}", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"report: {export([run], run / 'report.html')}")
+    if leads():
+        typer.echo(f"report: {export([run], run / 'report.html')}")
 
 
 def evaluate_checkpoint(
@@ -80,7 +89,7 @@ def _config_path(config: Path | None, out: Path | None, resume: Path | None) -> 
         return resume / "config.toml"
     if config is None:
         raise typer.BadParameter("name a CONFIG, or a run to --resume")
-    if out is not None and (out / "config.toml").exists():
+    if out is not None and leads() and (out / "config.toml").exists():
         raise ConfigError(
             f"{out} holds a run already; name another --out, or continue it with --resume {out}"
         )
