@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from longstep_agents.tools.mcp import McpConfig, McpServer, mount, unmount_all
 
 pytest.importorskip("mcp")
-RAW = str(Path(__file__).with_name("raw_server.py"))
+RAW = (sys.executable, "-m", "longstep_agents.faulty.mcp_server")
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +19,10 @@ def _no_server_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def mount_raw() -> Callable[..., McpServer]:
-    """Mounts the server of `raw_server.py` that behaves as the arguments say."""
+    """Mounts the server of `longstep_agents.faulty` that behaves as the arguments say."""
 
     def mount_it(*arguments: str, **options: object) -> McpServer:
         options = {"start_seconds": 20, "call_seconds": 20} | options
-        return mount(McpConfig(command=(sys.executable, RAW, *arguments), **options))  # type: ignore[arg-type]
+        return mount(McpConfig(command=(*RAW, *arguments), **options))  # type: ignore[arg-type]
 
     return mount_it

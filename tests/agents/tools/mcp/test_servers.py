@@ -180,16 +180,15 @@ def test_a_config_that_makes_no_sense_is_refused(options: dict[str, object]) -> 
         McpConfig(**options)  # type: ignore[arg-type]
 
 
-def test_a_process_ends_with_its_servers(tmp_path: Path) -> None:
+def test_a_process_ends_with_its_servers() -> None:
     program = """
 import sys
 from longstep_agents.tools.mcp import McpConfig, mount
 from pathlib import Path
-server = mount(McpConfig(command=(sys.executable, sys.argv[1])))
+server = mount(McpConfig(command=(sys.executable, "-m", "longstep_agents.faulty.mcp_server")))
 print(len(server.tools))
 """
-    raw = str(Path(__file__).with_name("raw_server.py"))
-    command = [sys.executable, "-c", program, raw]
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 

@@ -1,7 +1,15 @@
-"""An MCP server without the SDK, which behaves as its first argument says: well, or badly.
+"""An MCP server that behaves as its first argument says: well, or badly.
 
-It speaks the handshake of before 2026; `server/discover` is an unknown method to it.
+    python -m longstep_agents.faulty.mcp_server MODE [MARK]
+
+MODE is `good`; `many` (10,000 tools), `hostile` (texts and schemas that attack their reader),
+`endless` (a list without an end), `silent`, `babble` (noise on stdout), `refuse` (it does not
+start), or `once` (it starts only while there is no file MARK). In all of them the tools `die`,
+`hang`, `slow`, `garbage`, `flood` and `fail` do what they are called. It is written without the
+SDK, and speaks the handshake of before 2026.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -15,11 +23,13 @@ SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "require
 
 
 def say(message: Any) -> None:
+    """Write a line, as it is where it is a text."""
     sys.stdout.write(message if isinstance(message, str) else json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 def tools(mode: str) -> list[dict[str, Any]]:
+    """What is offered."""
     if mode == "many":
         return [{"name": f"tool_{i}", "inputSchema": {"type": "object"}} for i in range(10_000)]
     if mode == "hostile":
@@ -33,20 +43,24 @@ def tools(mode: str) -> list[dict[str, Any]]:
 
 
 def result(text: str, error: bool = False) -> dict[str, Any]:
+    """What a tool says."""
     return {"content": [{"type": "text", "text": text}], "isError": error}
 
 
 def slow(text: str) -> dict[str, Any]:
+    """Echo after half a second."""
     time.sleep(0.5)
     return result(text)
 
 
 def garbage(_text: str) -> dict[str, Any]:
+    """Noise, and an answer of another shape."""
     say("this is no JSON\n\x00\xff{]\n")
     return {"content": "nonsense"}
 
 
 def echo(text: str) -> dict[str, Any]:
+    """The text, and a picture."""
     image = {"type": "image", "data": "AAAA", "mimeType": "image/png"}
     return {"content": [{"type": "text", "text": text}, image]}
 
@@ -63,6 +77,7 @@ CALLS: dict[str, Callable[[str], dict[str, Any] | None]] = {
 
 
 def answer(message: dict[str, Any], mode: str) -> dict[str, Any] | None:
+    """The result of a request; None where there never is one. Raises KeyError."""
     method, params = message.get("method"), message.get("params", {})
     if method == "initialize":
         return {
@@ -94,6 +109,7 @@ def begin(mode: str) -> None:
 
 
 def main() -> None:
+    """Answer the lines of stdin."""
     mode = sys.argv[1] if len(sys.argv) > 1 else "good"
     begin(mode)
     for line in sys.stdin:
