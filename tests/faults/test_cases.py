@@ -1,0 +1,21 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+CASES = tomllib.loads((FOLDER / "cases.toml").read_text("utf-8"))
+MUTANTS = tomllib.loads((FOLDER / "mutants.toml").read_text("utf-8")).get("mutant", [])
+ROOT = FOLDER.parents[1]
+
+
+def test_the_cases_are_numbered_without_a_gap() -> None:
+    numbers = [int(number) for group in CASES.values() for number in group]
+    assert numbers == list(range(1, 43))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant['case']}-{mutant['file']}")
+def test_a_mutant_changes_code_that_is_there_and_names_a_test(mutant: dict[str, str]) -> None:
+    assert (ROOT / mutant["file"]).read_text("utf-8").count(mutant["old"]) == 1
+    path, _, name = mutant["test"].partition("::")
+    assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text("utf-8")
