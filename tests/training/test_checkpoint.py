@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from longstep_training.checkpoint import (
 )
 from longstep_training.critic import new_critic, values
 from longstep_training.distributed import World
+from longstep_training.optimizer_state import read_optimizer
 from longstep_training.scores import score
 from longstep_training.updater import OptimizerConfig, Updater
 
@@ -106,7 +108,8 @@ def test_a_checkpoint_is_a_model_that_transformers_loads_alone(
     "name",
     [
         "model.safetensors",
-        "optimizer.safetensors",
+        "optimizer/shard-00001-model-00001-of-00001.safetensors",
+        "optimizer.json",
         "tokenizer.json",
         "progress.json",
         "methods.json",
@@ -114,7 +117,8 @@ def test_a_checkpoint_is_a_model_that_transformers_loads_alone(
 )
 @pytest.mark.parametrize("fault", ["flip", "cut", "delete"])
 def test_a_damaged_file_is_named(save: Save, name: str, fault: str) -> None:
-    path = save() / name
+    folder = save()
+    path = folder / name
     content = bytearray(path.read_bytes())
     if fault == "delete":
         path.unlink()
@@ -122,7 +126,7 @@ def test_a_damaged_file_is_named(save: Save, name: str, fault: str) -> None:
         content[len(content) // 2] ^= 1
         path.write_bytes(content if fault == "flip" else content[:-20])
     with pytest.raises(DataError, match=name):
-        read_checkpoint(path.parent)
+        read_checkpoint(folder)
 
 
 def test_what_was_not_finished_is_no_checkpoint(save: Save, tmp_path: Path) -> None:
@@ -146,4 +150,31 @@ def test_the_newest_of_each_phase_are_kept_in_the_order_of_training(
         save(progress, keep=1)
     left = ["imitation-000010", "rl-000003"]
     assert [path.name for path in find_checkpoints(tmp_path)] == left
-    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left[0], "latest", left[1]]
+
+
+def test_latest_is_the_newest_whole_checkpoint_also_of_a_run_that_went_back(
+    save: Save, make_model: ModelFactory, tmp_path: Path
+) -> None:
+    latest = tmp_path / "latest"
+    for iteration in (3, 4):
+        folder = save(replace(AT, iteration=iteration, policy_version=iteration))
+        assert latest.resolve() == folder.resolve()
+    again = save(AT, updater=updater_of(make_model(seed=7), steps=1))
+    assert latest.resolve() == again.resolve()
+    assert read_checkpoint(latest) == AT
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_optimiser_of_another_model_is_refused(save: Save, make_model: ModelFactory) -> None:
+    with pytest.raises(DataError, match="of another model"):
+        read_optimizer(updater_of(make_model(kv_heads=2)), save())
+
+
+def test_a_checkpoint_without_its_optimiser_is_refused(
+    save: Save, make_model: ModelFactory
+) -> None:
+    folder = save()
+    shutil.rmtree(folder / "optimizer")
+    with pytest.raises(DataError, match="policy"):
+        restore(folder, updater_of(make_model()))

@@ -76,15 +76,17 @@ def metrics(run: Path) -> list[Row]:
     """What was measured, without what a clock says."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     clocks = {"seconds", "timing", "tokens_per_second", "sampled_tokens_per_second"}
+    for row in rows:
+        row.get("engine", {}).pop("busy", None)
     return [{key: value for key, value in row.items() if key not in clocks} for row in rows]
 
 
 def weights(run: Path) -> dict[str, bytes]:
     folder = run / "checkpoints" / "rl-000004"
     found = {}
-    for name in ("model.safetensors", "optimizer.safetensors"):
-        for key, value in load_file(folder / name).items():
-            found[f"{name} {key}"] = value.numpy().tobytes()
+    for path in sorted(folder.rglob("*.safetensors")):
+        for key, value in load_file(path).items():
+            found[f"{path.name} {key}"] = value.numpy().tobytes()
     return found
 
 

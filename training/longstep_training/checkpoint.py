@@ -1,9 +1,12 @@
 """Checkpoints: a folder that transformers and vLLM load, plus what an exact resume needs.
 
-A checkpoint is written beside its final place, its manifest of hashes last, and then renamed.
-What has no valid manifest is not a checkpoint. All randomness of a run is a function of the
-seed, the phase and the iteration, so weights, optimiser, counters and what methods remember are
-the whole state.
+A checkpoint is written beside its final place, its manifest of hashes last, and then renamed; then
+the link `latest` points to it. What has no valid manifest is not a checkpoint.
+
+All randomness of a run is a function of the seed, the phase and the iteration, so there are no
+generators to keep: weights, optimiser, counters and what methods remember are the whole state, of
+any number of processes. The weights are whole, since what samples loads them; of the optimiser's
+state each process writes its part, and any number of processes can read it.
 """
 
 from __future__ import annotations
@@ -18,17 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longstep_envs.types import DataError
+from longstep_training.optimizer_state import read_optimizer, write_optimizer
 from longstep_training.policy import load_model, load_tokenizer
+from longstep_training.shards import unsharded_class, whole_state
 from longstep_training.updater import Updater
 
 MANIFEST = "manifest.json"
 METHODS = "methods.json"
 CRITIC = "critic"
+LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +63,35 @@ class Parts:
 def save_checkpoint(root: Path, parts: Parts, progress: Progress, keep: int) -> Path:
     """Write the checkpoint of `progress` under `root`; keep the newest `keep` of its phase.
 
-    The last checkpoint of an earlier phase stays: it is what the later phase began from.
+    All processes call this together. The last checkpoint of an earlier phase stays: it is what the
+    later phase began from.
     """
+    world = parts.policy.world
     final = root / f"{progress.phase}-{progress.iteration:06d}"
     partial = root / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    parts.tokenizer.save_pretrained(partial)
+    if world.leads:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    world.wait()
     _save_updater(parts.policy, partial)
     if parts.critic is not None:
         _save_updater(parts.critic, partial / CRITIC)
-    (partial / "progress.json").write_text(json.dumps(asdict(progress), indent=1) + "\n")
-    (partial / METHODS).write_text(json.dumps(parts.methods) + "\n")
-    paths = sorted(path for path in partial.rglob("*") if path.is_file())
-    hashes = {path.relative_to(partial).as_posix(): _hash(path) for path in paths}
-    for path in paths:
-        _sync(path)
-    (partial / MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n")
-    _sync(partial / MANIFEST)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    _sync(root)
-    same_phase = [
-        path for path in find_checkpoints(root) if _progress_of(path).phase == progress.phase
-    ]
-    for old in same_phase[:-keep]:
-        doomed = old.with_name(f".{old.name}.old")  # half deleted, it must not be found
-        shutil.rmtree(doomed, ignore_errors=True)
-        old.rename(doomed)
-        shutil.rmtree(doomed)
+    world.wait()
+    if world.leads:
+        parts.tokenizer.save_pretrained(partial)
+        (partial / "progress.json").write_text(json.dumps(asdict(progress), indent=1) + "\n")
+        (partial / METHODS).write_text(json.dumps(parts.methods) + "\n")
+        _seal(partial)
+        _put(partial, final)
+        _prune(root, progress.phase, keep)
+    world.wait()
     return final
 
 
 def find_checkpoints(root: Path) -> list[Path]:
     """The whole checkpoints under `root`, oldest first."""
-    whole = [path.parent for path in root.glob(f"*/{MANIFEST}") if path.parent.name[0] != "."]
+    folders = [path.parent for path in root.glob(f"*/{MANIFEST}")]
+    whole = [path for path in folders if path.name[0] != "." and not path.is_symlink()]
     return sorted(whole, key=lambda path: _progress_of(path).policy_version)
 
 
@@ -131,12 +130,17 @@ def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def restore(folder: Path, updater: Updater) -> None:
-    """Put a checkpoint's weights, optimiser state and step count into `updater`."""
-    saved = type(updater.model).from_pretrained(folder, dtype=torch.float32)
-    updater.model.load_state_dict(saved.state_dict())
-    tensors = load_file(folder / "optimizer.safetensors")
-    _load_optimizer(updater.optimizer, tensors)
-    updater.steps = int(json.loads((folder / "optimizer.json").read_text())["steps"])
+    """Put a checkpoint's weights, optimiser state and step count into `updater`.
+
+    All processes together; another number of them than wrote it will do.
+
+    Raises:
+        DataError: the optimiser's state is not there, or of another model.
+    """
+    saved = unsharded_class(updater.model).from_pretrained(folder, dtype=torch.float32)
+    whole = StateDictOptions(full_state_dict=True)
+    set_model_state_dict(updater.model, saved.state_dict(), options=whole)
+    read_optimizer(updater, folder)
 
 
 def read_methods(folder: Path) -> dict[str, Any]:
@@ -156,9 +160,53 @@ def read_methods(folder: Path) -> dict[str, Any]:
 
 
 def _save_updater(updater: Updater, folder: Path) -> None:
-    updater.model.save_pretrained(folder)
-    save_file(_optimizer_tensors(updater.optimizer), folder / "optimizer.safetensors")
-    (folder / "optimizer.json").write_text(json.dumps({"steps": updater.steps}) + "\n")
+    leads = updater.world.leads
+    weights = whole_state(updater.model, kept=leads)
+    if leads:
+        updater.model.save_pretrained(folder, state_dict=weights)
+    updater.world.wait()
+    write_optimizer(updater, folder)
+
+
+def _seal(folder: Path) -> None:
+    """Write the manifest, when everything else is on the disk."""
+    everything = sorted(folder.rglob("*"))
+    paths = [path for path in everything if path.is_file()]
+    hashes = {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
+    for path in everything:
+        _sync(path)
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n")
+    _sync(folder / MANIFEST)
+    _sync(folder)
+
+
+def _put(partial: Path, final: Path) -> None:
+    """Let it be a checkpoint, and the latest; the link never points to what is not whole."""
+    root, link = final.parent, final.with_name(LATEST)
+    if final.exists():  # of a run that went back to an earlier place
+        link.unlink(missing_ok=True)
+        _remove(final)
+    partial.rename(final)
+    _sync(root)
+    draft = link.with_name(f".{LATEST}")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(final.name)
+    draft.replace(link)
+    _sync(root)
+
+
+def _prune(root: Path, phase: str, keep: int) -> None:
+    found = [path for path in find_checkpoints(root) if _progress_of(path).phase == phase]
+    for old in found[:-keep]:
+        _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Half deleted, it must not be found."""
+    doomed = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _progress_of(folder: Path) -> Progress:
@@ -172,26 +220,9 @@ def _progress_of(folder: Path) -> Progress:
         ) from error
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": value.clone()
-        for index, entry in state.items()
-        for name, value in entry.items()
-    }
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
 def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -29,9 +29,10 @@ from longstep_training.checkpoint import (
 )
 from longstep_training.credit import Credit
 from longstep_training.critic import new_critic
-from longstep_training.distributed import World
+from longstep_training.departure import Countdown, Departure
 from longstep_training.entropy import ENTROPY
 from longstep_training.evaluate import evaluation_row
+from longstep_training.interruption import Interruption
 from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
 from longstep_training.player import Player
@@ -67,37 +68,41 @@ class Run:
     _sync_seconds = 0.0
     """What it took to bring the latest weights to the sampler."""
 
-    def __init__(self, world: World, config: TrainConfig, folder: Path, *, resume: bool) -> None:
+    def __init__(
+        self, interruption: Interruption, config: TrainConfig, folder: Path, *, resume: bool
+    ) -> None:
         torch.set_num_threads(config.run.threads)
-        self.world, self.config, self.folder = world, config, folder
+        self.world = world = interruption.world
+        self.interruption, self.config, self.folder = interruption, config, folder
         self.display = Display(shown=world.leads)
         self.model = load_model(folder / "policy")
         nn.Module.to(self.model, world.device)
         self.tokenizer = load_tokenizer(folder / "policy", self.model)
         self.log = RunLog(folder, TextDecoder(self.tokenizer))
-        self.player = Player(world, config, self.model, self.tokenizer, folder / "policy")
+        self.player = Player(
+            world, config, self.model, self.tokenizer, folder / "policy", interruption
+        )
         self.player.check()
         self._prepare(self.model)  # the sampler, by now, has its own weights where these are shared
         self._tell_of_recorded()
         self.sampling = Sampling(config.rl.sampling, world)
         self.control = ENTROPY[config.rl.entropy.name](config.rl.entropy)
         self.methods: dict[str, Stateful] = {"sampling": self.sampling, "entropy": self.control}
-        self.producer: Producer | None = None
+        self.producer = self._make_producer()
         """Plays while the policy is trained; None where it plays, then learns."""
-        if config.rl.staleness:
-            sampler, stage = self.player.sampler, self.player.stage
-            self.producer = Producer(world, config.rl, sampler, stage, config.run.concurrency)
+        if self.producer is not None:
             self.methods["producer"] = self.producer
         self.notes: dict[str, Any] = {}
         """What else the present iteration's row is to say."""
+        self.departure = Departure(self)
         self.done = Progress("imitation", 0, 0.0, 0)
         self._begin("imitation")
         known = self.log.rows() if resume else []
         if resume:
             self._resume()
         self.trackers = self._track(known, resume=resume)
-        self._started = time.perf_counter() - self.done.seconds
         self._iteration_started = time.perf_counter()
+        self._started = self._iteration_started - self.done.seconds
 
     @property
     def seconds(self) -> float:
@@ -140,6 +145,7 @@ class Run:
             self.done = replace(self.done, phase=phase, iteration=0)
         for iteration in range(self.done.iteration + 1, count + 1):
             self._iteration_started = time.perf_counter()
+            self.departure.begin(phase, iteration)
             yield iteration
 
     def update(
@@ -161,11 +167,12 @@ class Run:
     ) -> dict[str, float]:
         """Optimiser steps on shuffled parts of the rows; statistics summed over all of them."""
         rng = self.rng(*place, "order", self.world.rank)
-        order = list(rows)
+        order, steps = list(rows), Countdown(schedule.passes * schedule.updates)
         sums: dict[str, float] = {}
         for _ in range(schedule.passes):
             rng.shuffle(order)
             for part in range(schedule.updates):
+                self.departure.must_fit(steps.seconds_left())
                 step = updater.step(order[part :: schedule.updates], objective)
                 if not sums:  # the weights are still those that sampled
                     sums["first_tokens"] = step.get("fresh_tokens", 0.0)
@@ -201,8 +208,10 @@ class Run:
             self.trackers.log(row)
         total = getattr(self.config, phase).iterations
         self.display.update(phase, iteration, total, status(row))
+        self.departure.end()
         if iteration % self.config.run.checkpoint_every == 0 or iteration == total:
             self.save()
+        self.interruption.leave()
 
     def write_out(self, iteration: int, groups: Sequence[Group], credit_PGS: Credit) -> None:
         """Log every episode of the first groups, before the policy learns from them."""
@@ -214,12 +223,10 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint of the present place."""
         methods = {name: method.state() for name, method in self.methods.items()}
-        if self.world.leads:
-            keep = self.config.run.keep_checkpoints
-            root = self.folder / "checkpoints"
-            parts = Parts(self.tokenizer, self.updater, self.critic, methods)
-            save_checkpoint(root, parts, self.done, keep)
-        self.world.wait()
+        parts = Parts(self.tokenizer, self.updater, self.critic, methods)
+        keep = self.config.run.keep_checkpoints
+        save_checkpoint(self.folder / "checkpoints", parts, self.done, keep)
+        self.departure.saved()
 
     def end_rollouts(self) -> None:
         """Play nothing any more that is to be learnt from."""
@@ -279,6 +286,13 @@ class Run:
         if len(recorded.refused) > _MOST_TOLD:
             self.display.message(f"left out: {len(recorded.refused) - _MOST_TOLD} more")
 
+    def _make_producer(self) -> Producer | None:
+        config, player = self.config, self.player
+        if not config.rl.staleness:
+            return None
+        sampler, room = player.sampler, config.run.concurrency
+        return Producer(self.world, config.rl, sampler, player.stage, room, self.interruption)
+
     def _refresh(self) -> None:
         """Sample from the policy as it is now."""
         began = time.perf_counter()
@@ -323,6 +337,7 @@ class Run:
             for name, state in read_methods(found[-1]).items():
                 self.methods[name].load(state)
             self._refresh()
+        self.departure.resume()
         if self.world.leads:
             self.log.rewind(self.done.phase, self.done.iteration)
         self.world.wait()

@@ -81,14 +81,24 @@ def named_shards(model: nn.Module) -> dict[str, nn.Parameter]:
     return dict(model.named_parameters())
 
 
-def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict, whole; of a sharded model, gathered one by one into this machine's memory.
+def whole_state(model: nn.Module, *, kept: bool = True) -> dict[str, Tensor]:
+    """The state dict, whole; of a sharded model, gathered one by one into the machine's memory.
 
-    All processes must ask for it together.
+    All processes must ask for it together; one that does not keep it needs no room for it.
     """
     if not any(isinstance(module, FSDPModule) for module in model.modules()):
         return model.state_dict()
-    return {name: whole(tensor).cpu() for name, tensor in model.state_dict().items()}
+    shares = named_shards(model)  # of names that share a tensor, the first
+    aliases = dict(model.named_parameters(remove_duplicate=False))
+    buffers = {name: b for name, b in model.state_dict().items() if name not in aliases}
+    gathered = ((name, whole(share.detach())) for name, share in shares.items())
+    return {name: tensor.cpu() for name, tensor in gathered if kept} | buffers
+
+
+def unsharded_class(model: PreTrainedModel) -> type[PreTrainedModel]:
+    """The model's class as transformers knows it; FSDP makes a class of its own of it."""
+    kind = type(model)
+    return kind.__bases__[1] if is_sharded(model) else kind
 
 
 def whole(tensor: Any) -> Tensor:
