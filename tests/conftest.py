@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -100,3 +100,13 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> ModelFactory:
         return model
 
     return build
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """Ray on this machine, with more processors than it has; tests without it are skipped."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'longstep[cluster]'")
+    from longstep_envs.cluster import Cluster, connect, disconnect
+
+    yield connect(Cluster("local"), processors=16)
+    disconnect()

@@ -1,15 +1,18 @@
-"""Where a pool's environments live: in this process, or in worker processes."""
+"""Where a pool's environments live: in this process, or in workers."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from longstep_envs.callers import Caller
 from longstep_envs.limits import Limited
-from longstep_envs.link import WorkerLink, hello
+from longstep_envs.line import Line
+from longstep_envs.link import WorkerLink
 from longstep_envs.slots import InlineSlot, Lease, ProcessSlot, Seat
-from longstep_envs.types import ErrorInfo, LongstepError
+from longstep_envs.types import ErrorInfo, Limits, LongstepError
 from longstep_envs.worker import Recipe
 
 _MOST_HUNG = 64
@@ -78,13 +81,15 @@ class LocalBackend:
             seat.caller.join()
 
 
-class ProcessBackend:
-    """Worker processes, started when episodes need them."""
+class WorkerBackend:
+    """Workers of `places` environments each, started when episodes need them."""
 
-    def __init__(self, recipe: Recipe, workers: int, places: int) -> None:
+    def __init__(
+        self, limits: Limits, start: Callable[[], Line], *, workers: int, places: int
+    ) -> None:
         self.capacity = workers * places
-        self._hello = hello(recipe)
-        self._limits = recipe.limits
+        self._limits = limits
+        self._start = start
         self._workers = workers
         self._places = places
         self._links: list[WorkerLink] = []
@@ -100,7 +105,7 @@ class ProcessBackend:
         ready = [link for link in self._links if not link.retiring and link.lost is None]
         link = min(ready, key=lambda link: link.leased, default=None)
         if link is None or (link.leased and len(ready) < self._workers):
-            link = WorkerLink(self._hello, self._places)
+            link = WorkerLink(self._start(), self._places)
             self._links.append(link)
             link.attach()
         return ProcessSlot(link, self._limits)
@@ -120,12 +125,52 @@ class ProcessBackend:
             link.detach()
         self.tidy()
 
-    def close(self) -> None:
-        """End all workers and whatever they started."""
+    def dismiss(self) -> None:
+        """Send all workers away, and wait for none."""
         for link in self._links:
             link.dismiss()
         self._leaving += self._links
         self._links.clear()
+
+    def close(self) -> None:
+        """End all workers and whatever they started."""
+        self.dismiss()
         while self._leaving:
             self._leaving = [link for link in self._leaving if not link.bury()]
             time.sleep(0.005)
+
+
+class ClusterBackend(WorkerBackend):
+    """Workers on a cluster, which a pool that rests gives up as soon as another one plays."""
+
+    _all: ClassVar[list[ClusterBackend]] = []
+    _lock = threading.Lock()
+
+    def __init__(
+        self, limits: Limits, start: Callable[[], Line], *, workers: int, places: int
+    ) -> None:
+        super().__init__(limits, start, workers=workers, places=places)
+        self._playing = False
+        with self._lock:
+            self._all.append(self)
+
+    def begin(self) -> None:
+        """Make room, and listen to the workers in this event loop."""
+        with self._lock:
+            self._playing = True
+            for other in self._all:
+                if not other._playing:
+                    other.dismiss()
+        super().begin()
+
+    def end(self) -> None:
+        """Stop listening; the workers stay until another pool plays."""
+        super().end()
+        self._playing = False
+
+    def close(self) -> None:
+        """End all workers and whatever they started."""
+        with self._lock:
+            if self in self._all:
+                self._all.remove(self)
+        super().close()

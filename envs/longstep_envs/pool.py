@@ -12,12 +12,17 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 import gymnasium
 
-from longstep_envs.backends import LocalBackend, PoolError, ProcessBackend
+from longstep_envs.backends import ClusterBackend, LocalBackend, PoolError, WorkerBackend
 from longstep_envs.callers import Here, OwnThread
+from longstep_envs.cluster import Cluster, connect
+from longstep_envs.line import ProcessLine
+from longstep_envs.link import hello
+from longstep_envs.ray_line import RayLine
 from longstep_envs.registry import ENVS, load
 from longstep_envs.slots import Lease, Slot, close_quietly
 from longstep_envs.types import BadValueError, ErrorInfo, Limits
@@ -25,7 +30,7 @@ from longstep_envs.worker import Recipe, describe_error
 
 R = TypeVar("R")
 T = TypeVar("T")
-Mode = Literal["inline", "threads", "process"]
+Mode = Literal["inline", "threads", "process", "ray"]
 _INNOCENT_RESTARTS = 20
 """Restarts of an episode through faults of its neighbours, before it is given up as well."""
 
@@ -55,10 +60,11 @@ class EnvPool:
 
     `inline` plays in this process, one call after another; it cannot stop a call that hangs.
     `threads` plays in this process, each environment in a thread of its own. `process` plays in
-    worker processes, each with several environments, which take turns. `auto` follows the
-    environment's metadata: `thread` inline, `process` in workers, `pinned` in workers with one
-    environment each. Environments whose metadata say that each `waits` (for a network, say) get
-    a thread or a worker each, so that they wait at the same time.
+    worker processes, each with several environments, which take turns; `ray` does so wherever a
+    `cluster` has room, which must be given. `auto` takes the cluster where there is one, and else
+    follows the environment's metadata: `thread` inline, `process` in workers, `pinned` in workers
+    with one environment each. Environments whose metadata say that each `waits` (for a network,
+    say) get a thread or a worker each, so that they wait at the same time.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first are settings with vetted defaults
@@ -71,12 +77,16 @@ class EnvPool:
         envs_per_worker: int = 8,
         retries: int = 2,
         mode: Mode | Literal["auto"] = "auto",
+        cluster: Cluster | None = None,
     ) -> None:
-        workers = _processors() if workers is None else workers
         if mode not in ("auto", *get_args(Mode)):
             raise BadValueError(
-                f"pool mode {mode!r}; wanted 'auto', 'inline', 'threads' or 'process'"
+                f"pool mode {mode!r}; wanted 'auto', 'inline', 'threads', 'process' or 'ray'"
             )
+        if (mode == "ray" and cluster is None) or (mode not in ("auto", "ray") and cluster):
+            raise BadValueError(f"mode={mode!r} with cluster={cluster}; they come together")
+        if workers is None:
+            workers = _processors() if cluster is None else cluster.count_workers()
         if workers < 1 or envs_per_worker < 1 or retries < 0:
             raise BadValueError(
                 f"workers={workers}, envs_per_worker={envs_per_worker}, retries={retries}; "
@@ -87,20 +97,16 @@ class EnvPool:
         self.limits = limits or Limits()
         recipe = Recipe(env_id, ENVS[env_id], kwargs, self.limits)
         metadata = _metadata(recipe)
-        self.mode = _chosen_mode(env_id, metadata, mode)
+        self.mode: Mode = "ray" if cluster else _chosen_mode(env_id, metadata, mode)
         self.retries = retries
         self.env_id = env_id
         self.snapshots: str = metadata["snapshot"]
         """The level of the environment's snapshots, as its metadata tells it."""
-        self._backend: LocalBackend | ProcessBackend
-        if self.mode != "process":
+        self._backend: LocalBackend | WorkerBackend
+        if self.mode in ("inline", "threads"):
             self._backend = LocalBackend(recipe, OwnThread if self.mode == "threads" else Here)
-        elif metadata["concurrency"] == "pinned":
-            self._backend = ProcessBackend(recipe, workers, 1)
-        elif metadata.get("waits"):
-            self._backend = ProcessBackend(recipe, workers * envs_per_worker, 1)
         else:
-            self._backend = ProcessBackend(recipe, workers, envs_per_worker)
+            self._backend = _worker_backend(recipe, metadata, workers, envs_per_worker, cluster)
         self._running = False
         self._closed = False
         self._places = asyncio.Semaphore()
@@ -222,6 +228,28 @@ async def _attempt(
         return None, ErrorInfo(**{**describe_error(error), "retryable": False})
     finally:
         slot.release()
+
+
+def _worker_backend(
+    recipe: Recipe,
+    metadata: Mapping[str, Any],
+    workers: int,
+    places: int,
+    cluster: Cluster | None,
+) -> WorkerBackend:
+    """Workers of so many places; of one each, where environments wait or bear no others."""
+    share = 1.0
+    if metadata["concurrency"] == "pinned":
+        places = 1
+    elif metadata.get("waits"):
+        workers, places, share = workers * places, 1, 1 / places
+    first = hello(recipe)
+    if cluster is None:
+        start = partial(ProcessLine, first)
+        return WorkerBackend(recipe.limits, start, workers=workers, places=places)
+    connect(cluster)
+    on_ray = partial(RayLine, cluster, first, share)
+    return ClusterBackend(recipe.limits, on_ray, workers=workers, places=places)
 
 
 def _chosen_mode(env_id: str, metadata: Mapping[str, Any], mode: Mode | Literal["auto"]) -> Mode:

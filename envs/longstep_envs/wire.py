@@ -63,6 +63,26 @@ class Decoder:
         return messages
 
 
+class FrameCounter:
+    """How many frames there are in bytes that come in parts; it does not look into them."""
+
+    def __init__(self) -> None:
+        self.whole = 0
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Count the frames that `data` completes."""
+        self._rest += data
+        start = 0
+        while len(self._rest) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._rest, start)
+            if len(self._rest) - start < _LENGTH.size + length:
+                break
+            start += _LENGTH.size + length
+            self.whole += 1
+        del self._rest[:start]
+
+
 def receive(connection: socket.socket, decoder: Decoder) -> list[Any]:
     """Block for the next messages; an empty list means that the other side has closed."""
     while True:
