@@ -114,8 +114,23 @@ def launch(
     if first is not None:
         first()
     if size == 1:
+        _work_alone(work, args, device)
+    else:
+        _work_beside(size, work, args, device)
+
+
+def _work_alone(work: Callable[..., None], args: tuple[Any, ...], device: Device) -> None:
+    try:
         work(World(device=_device(device, 0)), *args)
-        return
+    finally:
+        if dist.is_initialized():  # a group of one, which sharding has asked for
+            dist.destroy_process_group()
+
+
+def _work_beside(
+    size: int, work: Callable[..., None], args: tuple[Any, ...], device: Device
+) -> None:
+    """Start the others on this machine, and be rank 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
@@ -134,6 +149,12 @@ def launch(
         raise RankError(
             f"processes 1 to {size - 1} ended with exit codes {codes}; see their output"
         )
+
+
+def processes(size: int) -> int:
+    """How many processes will train: those that torchrun has started, or `size`."""
+    place = told()
+    return size if place is None else place.size
 
 
 def ensure_group(world: World) -> None:

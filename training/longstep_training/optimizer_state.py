@@ -94,8 +94,10 @@ def _places(
         if name not in updater.parameters:
             raise DataError(f"checkpoint {folder}: its optimiser has {name}, and the model has not")
         parameter = updater.parameters[name].detach()
-        empty = parameter.new_zeros(1) if kind == _STEP else torch.zeros_like(parameter)
-        yield key, empty
+        if kind == _STEP:
+            yield key, torch.zeros(1, device=parameter.device)
+        else:
+            yield key, torch.zeros_like(parameter)
 
 
 @contextmanager

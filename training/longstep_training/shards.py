@@ -11,6 +11,7 @@ stays float32. (FSDP's own casting of inputs would round that, too.)
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ def shard(model: ModelT, world: World, precision: Precision = "float32") -> Mode
         raise BadValueError("run.shard = true does not know adapters yet; train them unsharded")
     blocks = _blocks(model)
     ensure_group(world)
+    # It is about changing logits in place, which nothing here does.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
     mesh = init_device_mesh(world.device.type, (world.size,))
     rounded = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False

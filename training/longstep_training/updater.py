@@ -85,27 +85,10 @@ class Updater:
         Raises:
             DivergedError: the gradient is not finite; the weights are as before.
         """
-        totals = {
-            "rows": len(rows),
-            "tokens": float(sum(len(row.positions) for row in rows)),
-            "shares": sum(row.share for row in rows),
-        }
-        count = self.world.sum_values(totals)["shares"]
-        if count == 0:  # nothing was earned anywhere: momentum alone must not move the weights
+        totals, sums = self.differentiate(rows, objective)
+        if sums is None:  # nothing was earned anywhere: momentum alone must not move the weights
             return {**totals, "grad_norm": 0.0}
-        sums: dict[str, float] = {}
-        batches = list(pack(rows, self.config.token_budget, share=self.config.share))
-        keep_step(self.model, len(batches), learning=True)
-        # Sharded gradients come as means over ranks. A sum can be asked of FSDP, but not over gloo.
-        divisor = count / self.world.size if is_sharded(self.model) else count
-        for batch in batches:
-            loss, statistics = objective(batch.to(self.model.device))
-            (loss / divisor).backward()
-            for name, value in statistics.items():
-                sums[name] = sums.get(name, 0.0) + value
         parameters = self.parameters.values()
-        if not is_sharded(self.model):
-            self.world.sum_gradients(parameters)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)))
         if not math.isfinite(norm):
             raise DivergedError(
@@ -118,6 +101,36 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
         return {**sums, **totals, "grad_norm": norm}
+
+    def differentiate(
+        self, rows: Sequence[Row], objective: Objective
+    ) -> tuple[dict[str, float], dict[str, float] | None]:
+        """Leave the gradient of all ranks' rows in the parameters, not clipped.
+
+        Returns what this rank's rows are, and its statistics: None where no row of any rank has a
+        share, and there is no gradient.
+        """
+        totals = {
+            "rows": len(rows),
+            "tokens": float(sum(len(row.positions) for row in rows)),
+            "shares": sum(row.share for row in rows),
+        }
+        count = self.world.sum_values(totals)["shares"]
+        if count == 0:
+            return totals, None
+        sums: dict[str, float] = {}
+        batches = list(pack(rows, self.config.token_budget, share=self.config.share))
+        keep_step(self.model, len(batches), learning=True)
+        # Sharded gradients come as means over ranks. A sum can be asked of FSDP, but not over gloo.
+        divisor = count / self.world.size if is_sharded(self.model) else count
+        for batch in batches:
+            loss, statistics = objective(batch.to(self.model.device))
+            (loss / divisor).backward()
+            for name, value in statistics.items():
+                sums[name] = sums.get(name, 0.0) + value
+        if not is_sharded(self.model):
+            self.world.sum_gradients(self.parameters.values())
+        return totals, sums
 
     def _rate(self) -> float:
         config = self.config
