@@ -16,6 +16,7 @@ from longstep_training.commands import (
     evaluation,
     mcp,
     page,
+    plan,
     play,
     replay,
     runs,
@@ -54,6 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("train")(runs.train)
+app.command("plan")(plan.plan)
 app.command("eval")(evaluation.evaluate)
 app.command("compare")(evaluation.compare)
 app.command("export")(page.export)
