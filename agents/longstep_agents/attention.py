@@ -129,6 +129,11 @@ class LaneCache:
         for cache in (*self._keys, *self._values):
             cache[target, start:stop] = cache[source, start:stop]
 
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of one token's keys and values."""
+        return sum(cache[0, 0].nbytes for cache in (*self._keys, *self._values))
+
     def read(self, lane: int, count: int) -> Tensor:
         """Keys and values of a lane's first tokens: [2 * layers, count, heads, head_dim]."""
         return torch.stack([cache[lane, :count] for cache in (*self._keys, *self._values)]).cpu()

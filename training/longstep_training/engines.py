@@ -15,11 +15,16 @@ from longstep_agents.models.endpoint import VLLMServerConfig
 from longstep_agents.models.engine import EngineConfig, Statistics
 from longstep_agents.models.gate import Gate
 from longstep_agents.models.hf import HFModel
+from longstep_agents.models.lanes import CacheState
 from longstep_agents.models.vllm import VLLMConfig, VLLMModel
+from longstep_agents.suspension import session_of
 from longstep_training.shards import whole_state
 
 if TYPE_CHECKING:
     from longstep_agents.models.vllm_server import VLLMServer
+
+_MOST_KEPT = 2**30
+"""Bytes of keys and values that are kept where a run is left; more are computed again."""
 
 
 class Sampler(Protocol):
@@ -51,6 +56,18 @@ class Sampler(Protocol):
 
     async def change(self, policy_version: int) -> None:
         """The same, in the event loop of episodes that go on."""
+        ...
+
+    def pause(self) -> None:
+        """Sample nothing any more: episodes get a `PausedError`."""
+        ...
+
+    def state(self) -> CacheState | None:
+        """What a paused engine needs to go on bit for bit; None where it cannot, or need not."""
+        ...
+
+    def load(self, state: CacheState) -> None:
+        """Go on with that."""
         ...
 
     def close(self) -> None:
@@ -129,6 +146,18 @@ class Embedded:
         """Take the new weights between two passes, in the middle of completions too."""
         self.engine.refresh(policy_version)
 
+    def pause(self) -> None:
+        """End after the pass that is under way, in the middle of completions too."""
+        self.engine.pause()
+
+    def state(self) -> CacheState | None:
+        """What was read so far, if that is not too much."""
+        return self.engine.state(_MOST_KEPT)
+
+    def load(self, state: CacheState) -> None:
+        """Go on with what was read."""
+        self.engine.load(state, session_of)
+
     def close(self) -> None:
         """It ends with the model."""
 
@@ -163,6 +192,17 @@ class _Handed:
         """Hand the weights over between two completions of each episode."""
         async with self.engine.shut():
             await self._engine.load(whole_state(self._model), policy_version)
+
+    def pause(self) -> None:
+        """Begin no completion any more; what is under way is waited for."""
+        self.engine.pause()
+
+    def state(self) -> CacheState | None:
+        """None: what the engine has read, it reads again."""
+        return None
+
+    def load(self, state: CacheState) -> None:
+        """There is none."""
 
     def close(self) -> None:
         """End the engine."""

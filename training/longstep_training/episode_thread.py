@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Self
 
 from longstep_agents.agent import Act, Agent
-from longstep_agents.rollout import AgentFactory, EpisodeRequest, collect_one, spread
-from longstep_agents.types import Group, Trajectory
+from longstep_agents.rollout import AgentFactory, EpisodeRequest, spread
+from longstep_agents.suspension import Continuing, Flight, Suspended, fly_one
+from longstep_agents.types import Completion, Group, Step, Trajectory
 from longstep_envs import EnvPool
 from longstep_envs.types import Info, LongstepError
 from longstep_training.engines import Sampler
+from longstep_training.interruption import Interruption
 from longstep_training.staleness import Account, Usage
+from longstep_training.tape import read, tell
 
 _CLOSE_SECONDS = 30.0
 Stage = Callable[[int | None], tuple[EnvPool, AgentFactory]]
@@ -37,13 +40,32 @@ class Order:
     """The turn limit, in place of `train.turns`."""
     begun: int | None = None
     """The version of the policy when it first acted; no token is older."""
-    group: Group | None = None
     given_up: bool = False
+    flights: list[Flight] = field(default_factory=list)
+    """Its episodes."""
+    group: Group | None = None
 
-    @property
-    def drawn(self) -> dict[str, Any]:
-        """What it takes to play it again, as JSON can say it."""
-        return {"request": asdict(self.request), "siblings": self.siblings, "turns": self.turns}
+    def __post_init__(self) -> None:
+        if not self.flights:
+            requests = spread(self.request, self.siblings)
+            self.flights = [Flight(Suspended(request)) for request in requests]
+
+    def tell(self) -> dict[str, Any]:
+        """How far it has come, as JSON can say it."""
+        return {
+            "request": asdict(self.request),
+            "siblings": self.siblings,
+            "turns": self.turns,
+            "begun": self.begun,
+            "episodes": [tell(flight) for flight in self.flights],
+        }
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        """The group that was told so; what of it is not told is played from its beginning."""
+        flights = [read(episode) for episode in told["episodes"]]
+        request = EpisodeRequest(**told["request"])
+        return cls(request, told["siblings"], told["turns"], told["begun"], flights=flights)
 
 
 class EpisodeThread:
@@ -53,8 +75,11 @@ class EpisodeThread:
     that the two share.
     """
 
-    def __init__(self, sampler: Sampler, stage: Stage, concurrency: int) -> None:
+    def __init__(
+        self, sampler: Sampler, stage: Stage, concurrency: int, interruption: Interruption
+    ) -> None:
         self.version = 0
+        self._interruption = interruption
         self._usage = Usage()
         self._sampler, self._stage = sampler, stage
         self._room = asyncio.Semaphore(concurrency)
@@ -62,6 +87,8 @@ class EpisodeThread:
         self._pools = ExitStack()
         self._playing: set[asyncio.Task[None]] = set()
         self._told: SimpleQueue[Exception | None] = SimpleQueue()
+        self._hooks = ExitStack()
+        self._hooks.enter_context(interruption.calling(self._leave))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rollouts", daemon=True)
         self._thread.start()
@@ -72,10 +99,20 @@ class EpisodeThread:
             self._loop.call_soon_threadsafe(self._begin, order)
 
     def wait(self) -> None:
-        """Until a group is whole. Raises what has ended one."""
+        """Until a group is whole, or the run is to end. Raises what has ended one."""
         error = self._told.get()
         if error is not None:
             raise error
+
+    def tell(self, orders: Sequence[Order]) -> list[dict[str, Any]]:
+        """How far these have come; all of them at the same time."""
+
+        async def told() -> list[dict[str, Any]]:
+            if self._interruption.asked and self._playing:
+                await asyncio.wait(self._playing, timeout=self._interruption.grace / 2)
+            return tell_orders(orders)
+
+        return asyncio.run_coroutine_threadsafe(told(), self._loop).result()
 
     def change(self, version: int) -> Account:
         """Let the sampler take the policy's weights, which do not change until this returns.
@@ -86,11 +123,17 @@ class EpisodeThread:
 
     def close(self) -> None:
         """End the thread and what it plays; one that hangs is left behind."""
+        self._hooks.close()
         if self._thread.is_alive():
             with suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._give_up(), self._loop).result(_CLOSE_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_CLOSE_SECONDS)
+
+    def _leave(self) -> None:
+        """The run is to end: let episodes end where they are, and the trainer look."""
+        self._sampler.pause()
+        self._told.put(None)
 
     def _begin(self, order: Order) -> None:
         self._usage.change(1)
@@ -102,11 +145,11 @@ class EpisodeThread:
         error = None
         try:
             pool, make_agent = self._staged(order.turns)
-            episodes = [
-                self._episode(order, pool, request, make_agent)
-                for request in spread(order.request, order.siblings)
-            ]
-            order.group = Group(tuple(await asyncio.gather(*episodes)))
+            episodes = [self._episode(order, pool, flight, make_agent) for flight in order.flights]
+            await asyncio.gather(*episodes)
+            played = [one.trajectory for one in order.flights if one.trajectory is not None]
+            if len(played) == len(order.flights):
+                order.group = Group(tuple(played))
         except Exception as raised:  # whatever it is, the trainer is to hear of it
             error = raised
         finally:
@@ -114,14 +157,18 @@ class EpisodeThread:
         self._told.put(error)
 
     async def _episode(
-        self, order: Order, pool: EnvPool, request: EpisodeRequest, make_agent: AgentFactory
-    ) -> Trajectory:
+        self, order: Order, pool: EnvPool, flight: Flight, make_agent: AgentFactory
+    ) -> None:
         async with self._room:
             if order.given_up:
-                return Trajectory()
-            return await collect_one(
-                pool, request, lambda asked: _Watched(make_agent(asked), order, self)
-            )
+                flight.trajectory = Trajectory()
+            elif flight.trajectory is None:
+                await fly_one(
+                    pool,
+                    flight,
+                    lambda request: _watched(make_agent(request), order, self),
+                    leaving=lambda: self._interruption.asked,
+                )
 
     def _staged(self, turns: int | None) -> tuple[EnvPool, AgentFactory]:
         if turns not in self._stages:
@@ -142,6 +189,17 @@ class EpisodeThread:
         self._pools.close()
 
 
+def tell_orders(orders: Sequence[Order]) -> list[dict[str, Any]]:
+    """How far groups have come, as JSON can say it."""
+    return [order.tell() for order in orders]
+
+
+def _watched(agent: Agent, order: Order, thread: EpisodeThread) -> Agent:
+    if isinstance(agent, Continuing):
+        return _WatchedOnTheWay(agent, order, thread)
+    return _Watched(agent, order, thread)
+
+
 class _Watched:
     """An agent that tells which policy its group began with, and stops when nobody waits for it."""
 
@@ -159,3 +217,19 @@ class _Watched:
     def close(self) -> None:
         """Free what the agent holds."""
         self._agent.close()
+
+
+class _WatchedOnTheWay(_Watched):
+    """One that can go on from the middle of an episode."""
+
+    _agent: Continuing
+
+    async def resume(
+        self, steps: Sequence[Step], observation: str, *, anew: bool = False
+    ) -> list[Act]:
+        """Lead the agent there."""
+        return await self._agent.resume(steps, observation, anew=anew)
+
+    def take_up(self, begun: Completion, drawn: int, session: object = None) -> None:
+        """Let the agent go on with what was sampled."""
+        self._agent.take_up(begun, drawn, session)

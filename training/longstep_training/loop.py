@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from longstep_training.distributed import World, launch
 from longstep_training.engines import Sampler
 from longstep_training.entropy import TurnTally, turn_means
 from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
+from longstep_training.interruption import InterruptedRunError, Interruption
 from longstep_training.log import Display
 from longstep_training.measure import parts_row, sampling_row
 from longstep_training.player import check_agent, draw_seeds, require_some
@@ -97,14 +99,17 @@ def work(world: World, config: TrainConfig, out: Path, resume: bool) -> None:
             f"process {world.rank} does not see {out}, which process 0 has written; all machines "
             "need one folder that they share: name it with --out"
         )
-    run = Run(world, config, out, resume=resume)
-    try:
-        imitate(run)
-        run.evaluate("warm start")
-        reinforce(run)
-        run.evaluate("rl")
-    finally:
-        run.close()
+    interruption = Interruption(world, config.run.grace)
+    with interruption.listening(), closing(Run(interruption, config, out, resume=resume)) as run:
+        try:
+            imitate(run)
+            run.evaluate("warm start")
+            reinforce(run)
+            run.evaluate("rl")
+        except InterruptedRunError:
+            run.departure.leave()
+            interruption.end_helper()
+            raise
 
 
 def imitate(run: Run) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
@@ -21,8 +21,15 @@ from longstep_agents.language_agent import AgentKit, LanguageAgent, LanguageAgen
 from longstep_agents.messages import Ask, Conversation, Message, Reply
 from longstep_agents.model import Model
 from longstep_agents.render import Renderer
-from longstep_agents.rollout import AgentFactory, EpisodeRequest, collect, collect_groups
+from longstep_agents.rollout import (
+    AgentFactory,
+    EpisodeRequest,
+    collect,
+    collect_groups,
+    spread,
+)
 from longstep_agents.strategies import Cast, Spent, StrategyConfig, search
+from longstep_agents.suspension import fly
 from longstep_agents.types import Group, Trajectory
 from longstep_envs import EnvPool, Limits
 from longstep_envs.registry import make
@@ -31,8 +38,12 @@ from longstep_training.demonstrations import Demonstrations
 from longstep_training.distributed import World
 from longstep_training.engines import make_sampler
 from longstep_training.imitation import draw_requests, make_teacher
+from longstep_training.interruption import Interruption
 from longstep_training.recipe import EvaluationConfig, TaskSource, TrainConfig
 from longstep_training.sampling import Plan
+from longstep_training.tape import Tape
+
+T = TypeVar("T")
 
 
 class RolloutError(LongstepError, RuntimeError):
@@ -77,8 +88,12 @@ class Player:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
+        interruption: Interruption | None = None,
     ) -> None:
         self._world, self._config = world, config
+        self._interruption = interruption or Interruption(world)
+        self.tape = Tape()
+        """What was played of the present iteration."""
         self._renderer = Renderer(tokenizer, config.agent.template)
         self._pools: dict[str, EnvPool] = {}
         self._played = config.train
@@ -150,7 +165,7 @@ class Player:
         self._played = source
         make_agent = self._agents(agent, source)
         if self._config.rl.strategy is None:
-            return self._collect(source, requests, make_agent, plan.siblings)
+            return self._fly(source, requests, make_agent, plan.siblings)
         return self._search(self._config.rl.strategy, source, requests, make_agent, plan.siblings)
 
     def stage(self, turns: int | None) -> tuple[EnvPool, AgentFactory]:
@@ -165,7 +180,7 @@ class Player:
         ids = evaluation.task_ids()
         requests = [EpisodeRequest(task, seed=i, agent_seed=i) for i, task in enumerate(ids)]
         agent = self._config.agent.model_copy(update={"temperature": evaluation.temperature})
-        mine = asyncio.run(
+        mine = self._run(
             collect(
                 self._pool(evaluation.tasks),
                 self._world.share(requests),
@@ -211,7 +226,7 @@ class Player:
     ) -> list[Group]:
         """The groups that a strategy makes of these requests; a task may come to several."""
         agent = self._config.agent
-        searched = asyncio.run(
+        searched = self._run(
             search(
                 self._pool(source),
                 self._world.share(requests),
@@ -232,7 +247,7 @@ class Player:
         make_agent: AgentFactory,
         siblings: int,
     ) -> list[Group]:
-        return asyncio.run(
+        return self._run(
             collect_groups(
                 self._pool(source),
                 self._world.share(requests),
@@ -241,6 +256,39 @@ class Player:
                 concurrency=self._config.run.concurrency,
             )
         )
+
+    def _fly(
+        self,
+        source: TaskSource,
+        requests: Sequence[EpisodeRequest],
+        make_agent: AgentFactory,
+        siblings: int,
+    ) -> list[Group]:
+        """Groups of siblings that can be left in the middle."""
+        mine = self._world.share(requests)
+        flights = self.tape.flights([one for r in mine for one in spread(r, siblings)])
+        leaving = self._interruption
+        with leaving.calling(self.sampler.pause):
+            leaving.run(
+                fly(
+                    self._pool(source),
+                    flights,
+                    make_agent,
+                    concurrency=self._config.run.concurrency,
+                    leaving=lambda: leaving.asked,
+                ),
+                patience=leaving.grace / 2,
+            )
+        leaving.leave()
+        played = [flight.trajectory for flight in flights if flight.trajectory is not None]
+        return [Group(tuple(played[i : i + siblings])) for i in range(0, len(played), siblings)]
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What the coroutine gives; it is given up where the run is to end."""
+        result = self._interruption.run(coroutine)
+        self._interruption.leave()
+        assert result is not None
+        return result
 
     def _pool(self, source: TaskSource) -> EnvPool:
         key = _key(source)

@@ -6,8 +6,8 @@ passes, and the episodes go on. The update that would leave a group more than `s
 versions behind waits for it; with `overdue = "drop"` the group is given up and counted.
 
 Whatever was drawn is trained, dropped or still outstanding. A checkpoint keeps what is outstanding,
-and a resumed run plays it again from its beginning, with its own seeds: a long episode is no less
-likely to be learnt from than a short one because the run was interrupted.
+as far as it was played, and a resumed run goes on with it: a long episode is no less likely to be
+learnt from than a short one because the run was interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from longstep_agents.types import Group
 from longstep_envs.types import LongstepError
 from longstep_training.distributed import World
 from longstep_training.engines import Sampler
-from longstep_training.episode_thread import EpisodeThread, Order, Stage
+from longstep_training.episode_thread import EpisodeThread, Order, Stage, tell_orders
+from longstep_training.interruption import Interruption
 from longstep_training.reinforcement import ReinforcementConfig
 from longstep_training.staleness import Account
 
@@ -41,11 +42,14 @@ class Producer:
         sampler: Sampler,
         stage: Stage,
         concurrency: int,
+        interruption: Interruption | None = None,
     ) -> None:
+        self._interruption = interruption or Interruption(world)
         self._world, self._config, self._sampler = world, config, sampler
         self._outstanding: list[Order] = []
         self._account = Account()
-        self._start = partial(EpisodeThread, sampler, stage, concurrency)
+        self._lent: list[Order] = []  # taken, and not learnt from until the next version
+        self._start = partial(EpisodeThread, sampler, stage, concurrency, self._interruption)
         self._thread: EpisodeThread | None = None
         self._version = 0
 
@@ -85,8 +89,12 @@ class Producer:
             self._thread.begin(self._outstanding)
         while len(whole := self._whole()) < count or self._is_due():
             self._thread.wait()
+            if self._interruption.asked:
+                break
+        self._interruption.leave()
         self._account.trainer_waited += time.perf_counter() - began
         taken = whole[:count]
+        self._lent += taken
         self._outstanding = [order for order in self._outstanding if order not in taken]
         groups = [order.group for order in taken if order.group is not None]
         self._account.learn_from(groups, self._version)
@@ -99,7 +107,7 @@ class Producer:
             self._sampler.refresh(version)
         else:
             self._account += self._thread.change(version)
-        self._version = version
+        self._version, self._lent = version, []
         self._account.sync_seconds += time.perf_counter() - began
         self._account.sync_bytes += self._sampler.copied_bytes
         for order in self._outstanding:
@@ -113,14 +121,21 @@ class Producer:
         return account.row(self._world)
 
     def state(self) -> list[list[dict[str, Any]]]:
-        """What every process has drawn, and neither learnt from nor dropped."""
-        return self._world.gather([order.drawn for order in self._outstanding])
+        """What every process has drawn, and neither learnt from nor dropped, as far as played."""
+        return self._world.gather(self.mine())
 
     def load(self, state: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Play again what was outstanding."""
-        for drawn in state[self._world.rank]:
-            request = EpisodeRequest(**drawn["request"])
-            self._outstanding.append(Order(request, drawn["siblings"], drawn["turns"]))
+        """Go on with what was outstanding."""
+        self.load_mine(state[self._world.rank])
+
+    def mine(self) -> list[dict[str, Any]]:
+        """What this process has drawn, and neither learnt from nor dropped."""
+        orders = [*self._lent, *self._outstanding]
+        return tell_orders(orders) if self._thread is None else self._thread.tell(orders)
+
+    def load_mine(self, told: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with that, in place of whatever was loaded before."""
+        self._outstanding = [Order.read(one) for one in told]
 
     def close(self) -> None:
         """End the thread; what it plays is given up. Harmless when done twice."""

@@ -8,7 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from longstep_agents.language_agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
@@ -119,6 +126,9 @@ class RunConfig(Config):
     """Episodes that a process plays at a time."""
     checkpoint_every: PositiveInt = 20
     keep_checkpoints: PositiveInt = 2
+    """The newest of each phase."""
+    grace: PositiveFloat = 30.0
+    """Seconds that a run has to end in when it gets SIGTERM or Ctrl-C."""
     log_groups: int = 1
     """Groups of each iteration of which every episode is written out."""
     trackers: tuple[AnyTrackerConfig, ...] = ()

@@ -179,8 +179,10 @@ class HFModel:
         """Sample nothing any more: after this pass, callers get what there is of completions."""
         self._paused = True
 
-    def state(self) -> CacheState:
-        """What a paused engine needs to go on elsewhere as if nothing had been, bit for bit."""
+    def state(self, most_bytes: int) -> CacheState | None:
+        """What a paused engine needs to go on elsewhere bit for bit; None where it is too much."""
+        if sum(len(lane.fed) for lane in self._all) * self._cache.token_bytes > most_bytes:
+            return None
         return CacheState.of(self._all, self._places, self._cache, self._prefixes, self._counts)
 
     def load(self, state: CacheState, sessions: Callable[[int], Hashable]) -> None:

@@ -42,6 +42,7 @@ def train(
     source = _config_path(config, out, resume)
     tree = read_tree(source, overrides or ())  # before torch is loaded, which takes seconds
     from longstep_agents.page.export import export
+    from longstep_training.interruption import InterruptedRunError
     from longstep_training.loop import TrainConfig
     from longstep_training.loop import train as run_training
 
@@ -53,10 +54,10 @@ def train(
     run = resume or out or _fresh_folder(source)
     try:
         run_training(settings, run, resume is not None)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InterruptedRunError) as error:
         if leads():
             typer.echo(f"interrupted; continue with: longstep train --resume {run}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(getattr(error, "status", 130)) from None
     if leads():
         typer.echo(f"report: {export([run], run / 'report.html')}")
 

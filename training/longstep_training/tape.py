@@ -1,0 +1,141 @@
+"""What is in flight when a run is left, in a folder of the run, as JSON and safetensors.
+
+The folder is of one policy: it goes with the checkpoint of the same version, and is written before
+the run ends. Its manifest is written last, and the folder is then renamed to its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+
+from longstep_agents.models.lanes import CacheState
+from longstep_agents.rollout import EpisodeRequest
+from longstep_agents.suspension import Flight, Suspended
+from longstep_agents.types import Trajectory
+from longstep_training.distributed import World
+
+FOLDER = "in-flight"
+_MANIFEST = "manifest.json"
+_TRAJECTORY = TypeAdapter(Trajectory)
+_SUSPENDED = TypeAdapter(Suspended)
+
+
+class Tape:
+    """The episodes that this process plays in one iteration, in the order of their requests.
+
+    A resumed iteration asks for the same episodes again, and so is given what was played of them.
+    """
+
+    def __init__(self) -> None:
+        self._flights: list[Flight] = []
+        self._known: list[Flight] = []
+
+    def flights(self, requests: Sequence[EpisodeRequest]) -> list[Flight]:
+        """The episodes of these requests, as far as they have come."""
+        flights = []
+        for request in requests:
+            known = self._known.pop(0) if self._known else None
+            if known is None or known.start.request != request:
+                self._known.clear()  # the run goes another way, as with other settings
+                known = Flight(Suspended(request))
+            flights.append(known)
+        self._flights += flights
+        return flights
+
+    def clear(self) -> int:
+        """The iteration is over; how many episodes could not be gone on with."""
+        again = sum(flight.again for flight in self._flights)
+        self._flights, self._known = [], []
+        return again
+
+    def told(self) -> list[dict[str, Any]]:
+        """All episodes, as JSON can say it."""
+        return [tell(flight) for flight in self._flights]
+
+    def load(self, told: Sequence[Mapping[str, Any]]) -> None:
+        """Go on with what was told."""
+        self._known = [read(one) for one in told]
+
+    @property
+    def known(self) -> Sequence[Flight]:
+        """What there is to go on with."""
+        return self._known
+
+
+def tell(flight: Flight) -> dict[str, Any]:
+    """An episode, as JSON can say it."""
+    over = flight.trajectory
+    left = Suspended(flight.start.request) if over is not None else flight.left()
+    told = {"left": _SUSPENDED.dump_python(left, mode="json", exclude_defaults=True)}
+    if over is not None:
+        told["trajectory"] = _TRAJECTORY.dump_python(over, mode="json", exclude_defaults=True)
+    return told
+
+
+def read(told: Mapping[str, Any]) -> Flight:
+    """The episode that was told so."""
+    flight = Flight(_SUSPENDED.validate_python(told["left"]))
+    if "trajectory" in told:
+        flight.trajectory = _TRAJECTORY.validate_python(told["trajectory"])
+    return flight
+
+
+def write_in_flight(
+    run: Path, world: World, version: int, told: Mapping[str, Any], engine: CacheState | None
+) -> None:
+    """Write each process's part; every rank has to call this."""
+    partial, final = run / f".{FOLDER}.partial", run / FOLDER
+    if world.leads:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    world.wait()
+    name = f"rank-{world.rank}"
+    if engine is not None:
+        save_file(dict(engine.tensors), partial / f"{name}.safetensors")
+    part = {**told, "engine": None if engine is None else engine.told()}
+    (partial / f"{name}.json").write_text(json.dumps(part) + "\n", "utf-8")
+    world.wait()
+    if world.leads:
+        files = {path.name: _hash(path) for path in sorted(partial.iterdir())}
+        manifest = {"policy_version": version, "processes": world.size, "files": files}
+        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+    world.wait()
+
+
+def read_in_flight(
+    run: Path, world: World, version: int
+) -> tuple[dict[str, Any], CacheState | None] | None:
+    """This process's part of what goes with the policy of `version`; None where nothing does."""
+    try:
+        manifest = json.loads((run / FOLDER / _MANIFEST).read_text("utf-8"))
+        sound = all(_hash(run / FOLDER / n) == hashed for n, hashed in manifest["files"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    if not sound or (manifest["policy_version"], manifest["processes"]) != (version, world.size):
+        return None
+    path = run / FOLDER / f"rank-{world.rank}.json"
+    told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    engine = told.pop("engine")
+    if engine is None:
+        return told, None
+    return told, CacheState.read(engine, load_file(path.with_suffix(".safetensors")))
+
+
+def remove_in_flight(run: Path) -> None:
+    """It was gone on with, and is over."""
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
