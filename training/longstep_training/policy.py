@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, TypeVar
 from weakref import WeakKeyDictionary
@@ -18,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from longstep_agents.attention import ATTENTION
 from longstep_envs.types import DataError
+from longstep_training.blocks import running
 
 
 def load_model(folder: Path) -> PreTrainedModel:
@@ -45,12 +47,18 @@ def compute_in(precision: Precision, model: ModelT) -> ModelT:
     return model
 
 
-def computing(model: PreTrainedModel) -> AbstractContextManager[object]:
+@contextmanager
+def computing(model: PreTrainedModel) -> Iterator[None]:
     """The context in which training computes with the model."""
     precision = _PRECISIONS.get(model, "float32")
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(model.device.type, getattr(torch, precision))
+    rounding: AbstractContextManager[object] = nullcontext()
+    if precision != "float32":
+        # A pass uses each weight once, and rounded ones that were kept would be no part of what is
+        # computed again on the way back.
+        dtype = getattr(torch, precision)
+        rounding = torch.autocast(model.device.type, dtype, cache_enabled=False)
+    with rounding, running(model):
+        yield
 
 
 def load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
