@@ -20,6 +20,7 @@ from pydantic import (
 from longstep_agents.language_agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
 from longstep_envs.types import DataError
+from longstep_training.blocks import ActivationCheckpointing
 from longstep_training.config import Config, key_of, refusal
 from longstep_training.data import DataConfig
 from longstep_training.distributed import Device
@@ -122,6 +123,11 @@ class RunConfig(Config):
     """Compute threads of each process."""
     precision: Precision = "float32"
     """What models compute in; weights, gradients and the optimiser stay float32."""
+    activation_checkpointing: ActivationCheckpointing = "none"
+    """What training computes again on the way back, rather than to hold it: with `full`, whole
+    transformer blocks; with `selective`, what is not attention or a product of matrices."""
+    compile: bool = False
+    """Compile transformer blocks for training with torch.compile, which takes a minute or two."""
     concurrency: PositiveInt = 256
     """Episodes that a process plays at a time."""
     checkpoint_every: PositiveInt = 20
@@ -134,6 +140,16 @@ class RunConfig(Config):
     trackers: tuple[AnyTrackerConfig, ...] = ()
     """Where else the numbers of `metrics.jsonl` are shown: keys of `TRACKERS`, or tables with one
     as `name`, and options."""
+
+    @field_validator("compile")
+    @classmethod
+    def _can_see_into_blocks(cls, compiled: bool, info: ValidationInfo) -> bool:
+        if compiled and info.data.get("activation_checkpointing") == "selective":
+            raise refusal(
+                "activation_checkpointing full or none beside compile, for what a compiled block "
+                "holds is for the compiler to choose"
+            )
+        return compiled
 
     @field_validator("trackers", mode="before")
     @classmethod

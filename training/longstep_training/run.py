@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from longstep_agents.encoding import TextDecoder
 from longstep_agents.types import Group, Trajectory
 from longstep_training.batch import Row
+from longstep_training.blocks import run_blocks
 from longstep_training.checkpoint import (
     CRITIC,
     Parts,
@@ -304,6 +305,7 @@ class Run:
         run = self.config.run
         nn.Module.to(model, self.world.device)
         compute_in(run.precision, model)
+        run_blocks(model, run.activation_checkpointing, compiled=run.compile)
         return shard(model, self.world, run.precision) if run.shard else model
 
     def _reference(self, where: str) -> PreTrainedModel:
