@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from benchmarks.reliability.results import save
+from benchmarks.reliability.evidence import save
 
 from longstep_envs import EnvPool, EpisodeReport, Limits, Slot, make
 from longstep_envs.faulty import HARMLESS, KINDS, Ledger

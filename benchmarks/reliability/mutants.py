@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from benchmarks.reliability.results import save
+from benchmarks.reliability.evidence import save
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("envs", "tasks", "agents", "training", "tests", "benchmarks", "configs", "examples")
