@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,8 +87,12 @@ def connect(cluster: Cluster, processors: int | None = None) -> Any:
     return ray
 
 
+def connected() -> bool:
+    """Whether this process is connected to a cluster."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
 def disconnect() -> None:
     """Leave the cluster, if this process is connected to one; a local one ends."""
-    ray = package("ray", "cluster")
-    if ray.is_initialized():
-        ray.shutdown()
+    if connected():
+        sys.modules["ray"].shutdown()

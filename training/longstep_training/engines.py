@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from transformers import PreTrainedModel
 
 from longstep_agents.config import Config, choice_of
@@ -21,6 +23,7 @@ from longstep_agents.suspension import session_of
 from longstep_training.shards import whole_state
 
 if TYPE_CHECKING:
+    from longstep_agents.models.replicas import Replicas
     from longstep_agents.models.vllm_server import VLLMServer
 
 _MOST_KEPT = 2**30
@@ -84,6 +87,11 @@ class SamplerConfig(Config):
     def differs(self) -> bool:
         """Whether its probabilities are not quite the trainer's."""
         return True
+
+    @property
+    def cluster_cpus(self) -> float:
+        """Processors that it takes of the cluster, for each process that trains."""
+        return 0.0
 
 
 class HFEngineConfig(EngineConfig, SamplerConfig):
@@ -166,7 +174,7 @@ class _Handed:
     """An engine with weights of its own."""
 
     def __init__(
-        self, engine: VLLMModel | VLLMServer, model: PreTrainedModel, context: int | None
+        self, engine: VLLMModel | VLLMServer | Replicas, model: PreTrainedModel, context: int | None
     ) -> None:
         self.engine = Gate(engine)
         self._engine, self._model = engine, model
@@ -176,13 +184,7 @@ class _Handed:
     @property
     def statistics(self) -> Statistics:
         """What is known here of what it has done."""
-        engine = self._engine
-        return Statistics(
-            sampled=engine.sampled_tokens,
-            useful=engine.sampled_tokens,
-            computed=engine.prompt_tokens - engine.cached_tokens,
-            kept=engine.cached_tokens,
-        )
+        return self._engine.statistics
 
     def refresh(self, policy_version: int) -> None:
         """Hand the weights over."""
@@ -244,9 +246,73 @@ def vllm_server(
     return handed
 
 
+REPLICATED: dict[str, Callable[..., Sampler]] = {"hf": Embedded, "vllm": vllm}
+"""What actors can run."""
+
+if TYPE_CHECKING:
+    ReplicaConfig = SamplerConfig
+else:
+    ReplicaConfig = choice_of(REPLICATED)
+
+
+class RayEngineConfig(SamplerConfig):
+    """Options of `ray`: engines in actors of the run's cluster sample, and get each new policy."""
+
+    name: Literal["ray"] = "ray"
+    replicas: PositiveInt = 1
+    """Engines of each process that trains."""
+    each: ReplicaConfig = HFEngineConfig()
+    """What each of them is: `hf` or `vllm`, and its options."""
+    gpus: NonNegativeFloat = 0.0
+    """Accelerators of each; without one it runs on CPUs."""
+    cpus: NonNegativeFloat = 1.0
+    resources: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """What else each takes, as nodes were started with `ray start --resources`."""
+    start_seconds: PositiveFloat = 300.0
+    """How long they may take to find a place and to start."""
+
+    @property
+    def differs(self) -> bool:
+        """As each of them; an accelerator rounds otherwise than the trainer's processor."""
+        return self.each.differs or self.gpus > 0
+
+    @property
+    def cluster_cpus(self) -> float:
+        """Those of all of them."""
+        return self.replicas * self.cpus
+
+
+def ray(
+    config: RayEngineConfig,
+    model: PreTrainedModel,
+    folder: Path,
+    lanes: int,
+    own_weights: bool = True,
+) -> Sampler:
+    """Engines in actors, which have the policy's weights before they are asked for anything.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        EngineError: there is no cluster, or no room on it, or an engine does not start.
+    """
+    from longstep_agents.models.replica import Engine, HFReplica, VLLMReplica
+    from longstep_agents.models.replicas import Demand, Replicas
+
+    lanes_each = -(-lanes // config.replicas)
+    make: Callable[[], Engine]
+    if isinstance(config.each, VLLMEngineConfig):
+        make = partial(VLLMReplica, folder.resolve(), config.each)
+    else:
+        assert isinstance(config.each, HFEngineConfig)
+        make = partial(HFReplica, model.config, config.each, lanes_each)
+    demand = Demand(config.cpus, config.gpus, config.resources, config.start_seconds)
+    replicas = Replicas(make, config.replicas, whole_state(model), demand)
+    return _Handed(replicas, model, replicas.context)
+
+
 ENGINES: dict[str, Callable[..., Sampler]] = {
-    "hf": Embedded,
-    "vllm": vllm,
+    **REPLICATED,
+    "ray": ray,
     "vllm_server": vllm_server,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,11 @@ def evaluate_checkpoint(folder: Path, config: TrainConfig) -> list[dict[str, Any
     from longstep_training.player import Player
 
     torch.set_num_threads(config.run.threads)
-    player = Player(World(), config, *load_policy(folder), folder)
-    try:
-        return [evaluation_row(e, config.agent, player.evaluate(e)) for e in config.evaluation]
-    finally:
-        player.close()
+    with config.cluster.left_at_end():
+        config.cluster.join(engines=config.engine.cluster_cpus)
+        player = Player(World(), config, *load_policy(folder), folder)
+        with closing(player):
+            return [evaluation_row(e, config.agent, player.evaluate(e)) for e in config.evaluation]
 
 
 def _as_dict(trajectories: Sequence[Trajectory]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from longstep_training.credit import CREDIT, Credit
 from longstep_training.credit.gae import GAEConfig
 from longstep_training.critic import explained_variance, value_loss, value_rows
 from longstep_training.data import prepare
-from longstep_training.distributed import World, launch
+from longstep_training.distributed import World, launch, processes
 from longstep_training.engines import Sampler
 from longstep_training.entropy import TurnTally, turn_means
 from longstep_training.imitation import draw_requests, imitation_loss, make_teacher
@@ -55,13 +55,15 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     """
     settings = config.run
     first = partial(begin, config, out, resume)
-    launch(settings.processes, work, config, out, resume, device=settings.device, first=first)
+    with config.cluster.left_at_end():
+        launch(settings.processes, work, config, out, resume, device=settings.device, first=first)
 
 
 def begin(config: TrainConfig, out: Path, resume: bool) -> None:
     """Look at everything that can be missing, then write the run directory and its first policy."""
     display = Display(shown=True)
     display.message(f"run: {out}")
+    config.cluster.join(processes(config.run.processes), config.engine.cluster_cpus)
     for data in config.data:
         prepare(data, partial(display.update, f"games in {data.out}", status=""))
     for source in (config.train, *(evaluation.tasks for evaluation in config.evaluation)):
@@ -99,6 +101,7 @@ def work(world: World, config: TrainConfig, out: Path, resume: bool) -> None:
             f"process {world.rank} does not see {out}, which process 0 has written; all machines "
             "need one folder that they share: name it with --out"
         )
+    config.cluster.share(world)
     interruption = Interruption(world, config.run.grace)
     with interruption.listening(), closing(Run(interruption, config, out, resume=resume)) as run:
         try:
@@ -299,7 +302,8 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     drawn = [ids[rng.randrange(len(ids))] for _ in range(config.policy.vocabulary_episodes)]
     requests = draw_requests(drawn, rng, config.imitation)
     source, limits = config.train, Limits(turns=config.imitation.turns)
-    with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits) as pool:
+    cluster = config.cluster.pool_settings()
+    with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits, **cluster) as pool:
         played = await collect(pool, requests, partial(make_teacher, config=config.imitation))
     action = config.agent.action
     require_some(played)

@@ -294,7 +294,8 @@ class Player:
         key = _key(source)
         if key not in self._pools:
             kwargs = dict(source.env_kwargs)
-            self._pools[key] = EnvPool(source.env_id, kwargs, limits=_limits(source))
+            cluster = self._config.cluster.pool_settings()
+            self._pools[key] = EnvPool(source.env_id, kwargs, limits=_limits(source), **cluster)
         return self._pools[key]
 
     def _draw(self, rng: random.Random, count: int) -> list[str]:

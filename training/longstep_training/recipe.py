@@ -21,6 +21,7 @@ from longstep_agents.language_agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
 from longstep_envs.types import DataError
 from longstep_training.blocks import ActivationCheckpointing
+from longstep_training.cluster import ClusterConfig
 from longstep_training.config import Config, key_of, refusal
 from longstep_training.data import DataConfig
 from longstep_training.distributed import Device
@@ -170,6 +171,7 @@ class TrainConfig(Config):
     agent: LanguageAgentConfig = LanguageAgentConfig()
     engine: AnyEngineConfig = HFEngineConfig()
     """What samples: a key of `ENGINES`."""
+    cluster: ClusterConfig = ClusterConfig()
     run: RunConfig = RunConfig()
     imitation: ImitationConfig = ImitationConfig()
     rl: ReinforcementConfig = ReinforcementConfig()
@@ -181,6 +183,14 @@ class TrainConfig(Config):
         if len(set(names)) < len(names):
             raise refusal(f"a name of its own for each evaluation set, not {', '.join(names)}")
         return sets
+
+    @field_validator("cluster")
+    @classmethod
+    def _has_room_for_engines(cls, cluster: ClusterConfig, info: ValidationInfo) -> ClusterConfig:
+        engine = info.data.get("engine")
+        if engine is not None and engine.cluster_cpus and cluster.address is None:
+            raise refusal("cluster.address = auto, local or HOST:PORT for engines that run on Ray")
+        return cluster
 
     @field_validator("rl")
     @classmethod

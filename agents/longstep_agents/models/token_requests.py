@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from longstep_agents.constraint import TokenTrie
 from longstep_agents.model import EngineError, SamplingParams
+from longstep_agents.models.engine import Statistics
 from longstep_agents.types import Completion
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ class RequestModel(ABC):
         self._sessions: dict[Hashable, random.Random] = {}
         self._under_way = 0
         self._changing = False
+
+    @property
+    def statistics(self) -> Statistics:
+        """What is known here of what the engine has done."""
+        return Statistics(
+            sampled=self.sampled_tokens,
+            useful=self.sampled_tokens,
+            computed=self.prompt_tokens - self.cached_tokens,
+            kept=self.cached_tokens,
+        )
 
     async def sample(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
         """One completion; see `longstep_agents.model.Model`.
