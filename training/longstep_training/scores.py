@@ -99,6 +99,7 @@ def score(
                 packing=batch.packing,
                 use_cache=False,
                 logits_to_keep=0 if context else kept_K,
+                wanted=None if context else kept_K,
             ).logits[0]
             told = _tell(logits, chosen, asked)
     return Scores(*told, 0 if targets_K is None else int((targets_K >= 0).sum()))
