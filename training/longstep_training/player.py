@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
