@@ -16,6 +16,7 @@ from longstep_agents.models.hf import HFModel
 from longstep_agents.small_policy import SmallPolicyConfig, build_model, build_tokenizer
 from longstep_agents.types import Completion, Group, Step, Trajectory
 from longstep_training.batch import Row, build_row
+from longstep_training.blocks import run_blocks
 from longstep_training.checkpoint import Parts, Progress, restore, save_checkpoint
 from longstep_training.critic import new_critic, values
 from longstep_training.distributed import World
@@ -134,6 +135,9 @@ def tell_gradients(world: World, out: Path) -> None:
         for budget in (1, 10_000):
             updater = updater_of(world, sharded, token_budget=budget, share=budget > 1)
             found[f"sharded={sharded}, budget={budget}"] = gradient(updater, rows)
+    again = updater_of(world, sharded=True)
+    run_blocks(again.model, "full")
+    found["blocks computed again"] = gradient(again, rows)
     rounded = updater_of(world, True, "bfloat16")
     found["bfloat16"] = gradient(rounded, rows)
     torch.save(found, out / f"{world.size}-{world.rank}.pt")
@@ -219,6 +223,7 @@ def together(world: World, out: Path) -> None:
     train_and_save(world, out, sharded=True)
     world.wait()
     resume(world, out, source=1, sharded=True)
+    diverge(world, out)
 
 
 def diverge(world: World, out: Path) -> None:
@@ -234,6 +239,6 @@ def diverge(world: World, out: Path) -> None:
     try:
         updater.step(world.share(make_rows()), objective)
     except ArithmeticError as error:
-        (out / f"{world.rank}.txt").write_text(str(error))
+        (out / f"refused-{world.size}-{world.rank}.txt").write_text(str(error))
     after = whole_state(updater.model)
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -125,8 +125,11 @@ class Producer:
         return self._world.gather(self.mine())
 
     def load(self, state: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Go on with what was outstanding."""
-        self.load_mine(state[self._world.rank])
+        """Go on with what was outstanding; another number of processes deals it anew."""
+        if len(state) == self._world.size:
+            self.load_mine(state[self._world.rank])
+        else:
+            self.load_mine(self._world.share([told for share in state for told in share]))
 
     def mine(self) -> list[dict[str, Any]]:
         """What this process has drawn, and neither learnt from nor dropped."""
