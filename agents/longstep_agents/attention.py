@@ -7,8 +7,10 @@ by the `packing` object that the caller passes through the model: `Documents` in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from inspect import signature
+from itertools import accumulate, chain, repeat
 from operator import add
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 ATTENTION = "longstep_packed"
+_HALF = (torch.bfloat16, torch.float16)
 _UNSUPPORTED = ("sliding_window", "softcap", "s_aux")
 
 
@@ -34,9 +37,15 @@ class Documents:
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = list(lengths)
+        self._bounds: Tensor | None = None
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Causal attention within each document; `layer` does not matter."""
+        """Causal attention within each document; `layer` does not matter.
+
+        On a GPU, in 16 bits, one kernel does all documents; else each has a call of its own.
+        """
+        if value.is_cuda and value.dtype in _HALF and varlen_attention() is not None:
+            return self.attend_at_once(query, key, value, scale)
         shared = len(query) != len(key)
         outputs = [
             scaled_dot_product_attention(
@@ -50,6 +59,48 @@ class Documents:
             )
         ]
         return torch.cat(outputs, 1)
+
+    def attend_at_once(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """The same by the kernel for all documents, which there has to be."""
+        varlen = varlen_attention()
+        assert varlen is not None, "ask before"
+        # Under autocast, norms of queries and keys give them more precision than the values have.
+        given = (part.to(value.dtype).transpose(0, 1) for part in (query, key, value))
+        bounds, longest = self._bounds_on(value.device), max(self.lengths)
+        return varlen(*given, bounds, longest, scale).transpose(0, 1)
+
+    def _bounds_on(self, device: torch.device) -> Tensor:
+        """Where documents begin and the last one ends; the same in every layer."""
+        if self._bounds is None or self._bounds.device != device:
+            ends = accumulate(self.lengths, initial=0)
+            self._bounds = torch.tensor(list(ends), dtype=torch.int32).to(device)
+        return self._bounds
+
+
+@lru_cache
+def varlen_attention() -> Callable[..., Tensor] | None:
+    """Causal attention of [N, H, D] between bounds; None where this torch has none that will do."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    known = signature(varlen_attn).parameters
+    if not {"scale", "window_size"} <= known.keys():
+        return None
+    groups = {"enable_gqa": True} if "enable_gqa" in known else {}
+
+    def attend(
+        query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, scale: float
+    ) -> Tensor:
+        if not groups:
+            times = query.shape[1] // key.shape[1]
+            key, value = (part.repeat_interleave(times, 1) for part in (key, value))
+        places = bounds, bounds, longest, longest
+        causal: Any = {"window_size": (-1, 0), "scale": scale, **groups}
+        output: Any = varlen_attn(query, key, value, *places, **causal)
+        return output  # type: ignore[no-any-return]
+
+    return attend
 
 
 class LaneCache:
@@ -69,15 +120,16 @@ class LaneCache:
         capacity: int,
         limit: int | None = None,
     ) -> None:
-        shape = (lanes, capacity, heads, head_dim)
-        self._limit = limit
+        shape = (lanes, 0, heads, head_dim)  # nothing yet, for it may be meant for another device
+        self._first, self._limit = capacity, limit
         self._keys = [torch.zeros(shape) for _ in range(layers)]
         self._values = [torch.zeros(shape) for _ in range(layers)]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> LaneCache:
-        """The same cache on another device or in another precision."""
+        """The same cache on another device or in another precision, with its first memory taken."""
         self._keys = [cache.to(device, dtype) for cache in self._keys]
         self._values = [cache.to(device, dtype) for cache in self._values]
+        self._grow(self._first)
         return self
 
     def extend(self, lanes: Sequence[int], starts: Sequence[int], counts: Sequence[int]) -> Tensor:
@@ -99,11 +151,11 @@ class LaneCache:
 
     def _lay_out(self, rows: Sequence[int], starts: Sequence[int], counts: Sequence[int]) -> None:
         """Where the new tokens stand in a table of rows, of which some may be nobody's."""
-        self._first = [0] * (max(rows) + 1)
+        self._begun = [0] * (max(rows) + 1)
         for row, start in zip(rows, starts, strict=True):
-            self._first[row] = start
-        self._shape = (len(self._first), max(counts))
-        in_order = list(rows) == list(range(len(self._first)))
+            self._begun[row] = start
+        self._shape = (len(self._begun), max(counts))
+        in_order = list(rows) == list(range(len(self._begun)))
         self._padded = not in_order or min(counts) < max(counts)
         if self._padded:
             self._row = self._indices(map(repeat, rows, counts))
@@ -115,10 +167,11 @@ class LaneCache:
         Additive, because the CPU kernel converts a boolean mask anew in every layer.
         """
         self._span = span
-        limit = torch.tensor(self._first)[:, None] + torch.arange(self._shape[1])
-        visible = torch.arange(span) <= limit[..., None]
         cache = self._keys[0]
-        return torch.where(visible, 0.0, -torch.inf).to(cache.device, cache.dtype)[:, None]
+        begun = torch.tensor(self._begun).to(cache.device)[:, None]
+        limit = begun + torch.arange(self._shape[1], device=cache.device)
+        visible = torch.arange(span, device=cache.device) <= limit[..., None]
+        return torch.where(visible, 0.0, -torch.inf).to(cache.dtype)[:, None]
 
     def _indices(self, parts: Iterable[Iterable[int]]) -> Tensor:
         """All parts, one after the other. Lists, for most are too short to be worth tensors."""
@@ -188,8 +241,10 @@ class LaneCache:
         capacity = self._keys[0].shape[1]
         if needed <= capacity:
             return
-        doubled = 2 * capacity if self._limit is None else min(2 * capacity, self._limit)
-        extra = max(needed, doubled) - capacity
+        wanted = 2 * capacity or self._first
+        if self._limit is not None:
+            wanted = min(wanted, self._limit)
+        extra = max(needed, wanted) - capacity
         for caches in (self._keys, self._values):
             for layer, cache in enumerate(caches):
                 caches[layer] = torch.nn.functional.pad(cache, (0, 0, 0, 0, 0, extra))

@@ -1,6 +1,7 @@
 """Computing once what texts begin with in common changes nothing but the work."""
 
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import Qwen3ForCausalLM
 
@@ -93,6 +95,21 @@ def test_attention_and_its_gradient_are_those_of_a_mask(
     )
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=5, deadline=None)
+@given(TEXTS, st.integers(1, 3), st.integers(0, 99))
+def test_what_a_gpu_is_asked_for_is_the_same(texts: list[list[int]], least: int, seed: int) -> None:
+    """Forward and not compiled, which is all that there is of flex attention without one."""
+    forest, size = (packed := plant(texts, least)).packing, len(packed.ids)
+    assert isinstance(forest, Forest)
+    generator = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(heads, size, 16, generator=generator) for heads in (4, 2, 2))
+    mask = forest.mask_on(torch.device("cpu"))
+    options = {"block_mask": mask, "scale": 0.4, "enable_gqa": True}
+    with warnings.catch_warnings(action="ignore"):
+        asked = flex_attention(q[None], k[None], v[None], **options)[0]
+    torch.testing.assert_close(asked, forest.attend(0, q, k, v, 0.4), rtol=1e-5, atol=1e-5)
 
 
 def tree_rows(rng: random.Random, model: Qwen3ForCausalLM) -> list[Row]:

@@ -78,26 +78,25 @@ class Forest:
             query[None],
             key[None],
             value[None],
-            block_mask=self._mask(query.device),
+            block_mask=self.mask_on(query.device),
             scale=scale,
             enable_gqa=len(query) != len(key),
         )[0]
         return output
 
-    def _mask(self, device: torch.device) -> Any:
-        """Made in the first layer, and used in all."""
+    def mask_on(self, device: torch.device) -> Any:
+        """The mask that flex attention takes. Made in the first layer, and used in all."""
         if self._made_mask is None:
             from torch.nn.attention.flex_attention import create_block_mask
 
-            self._stops_N = self._stops_N.to(device)
-            self._made_mask = create_block_mask(
-                lambda _batch, _head, query, key: self.sees(query, key),
-                None,
-                None,
-                len(self._stops_N),
-                len(self._stops_N),
-                device=str(device),
-            )
+            stops_N = self._stops_N.to(device)
+
+            # The compiler knows this form: a function of places, and a tensor that it closes over.
+            def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+                return (key <= query) & (query < stops_N[key])
+
+            count = len(stops_N)
+            self._made_mask = create_block_mask(sees, None, None, count, count, device=str(device))
         return self._made_mask
 
 
