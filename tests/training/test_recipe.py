@@ -28,6 +28,10 @@ def refusal(**tables: Any) -> str:
         ({"evaluation": [{"name": "a", "tasks": {"env_id": "x"}}]}, "evaluation.0.tasks.env_id"),
         ({"data": [{"out": "d", "generator": "alfword"}]}, "did you mean 'alfworld'?"),
         ({"rl": {"siblings": 0}}, "rl.siblings"),
+        (
+            {"run": {"activation_checkpointing": "selective", "compile": True}},
+            "full or none beside compile",
+        ),
         ({"rl": {"schedule": {"updates": 0}}}, "rl.schedule.updates"),
         ({"rl": {"iterations": -1}}, "rl.iterations"),
         ({"rl": {"siblings": 1}}, "siblings of 2 or more, for gigpo compares"),
