@@ -21,6 +21,7 @@ SCRIPTS = {
     "household_trl": "Household tasks until three in four succeed, beside TRL.",
     "layouts": "Packed, merged and tree rows beside padded, stepwise and packed ones.",
     "pool": "Steps a second of the pool, beside Gymnasium's vectors and GEM.",
+    "ranks": "Updates on several processes, summed and sharded, beside one.",
     "rollout": "Tokens a second while playing, beside TRL.",
     "update": "Updates and whole steps, beside TRL.",
 }
