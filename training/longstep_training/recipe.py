@@ -187,7 +187,7 @@ class TrainConfig(Config):
     agent: LanguageAgentConfig = LanguageAgentConfig()
     engine: AnyEngineConfig = HFEngineConfig()
     """What samples: a key of `ENGINES`."""
-    cluster: ClusterConfig = ClusterConfig()
+    cluster: ClusterConfig = Field(default=ClusterConfig(), validate_default=True)
     run: RunConfig = RunConfig()
     imitation: ImitationConfig = ImitationConfig()
     rl: ReinforcementConfig = ReinforcementConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -53,6 +54,10 @@ class Replica:
         self._under_way: dict[int, asyncio.Task[Completion]] = {}
         with ThreadPoolExecutor(1) as elsewhere:  # the actor's own event loop does not run yet
             elsewhere.submit(asyncio.run, self.take(weights, version)).result()
+
+    def pid(self) -> int:
+        """The actor's process id."""
+        return os.getpid()
 
     def context(self) -> int:
         """Tokens of the longest row."""

@@ -24,6 +24,7 @@ SCRIPTS = {
     "ranks": "Updates on several processes, summed and sharded, beside one.",
     "rollout": "Tokens a second while playing, beside TRL.",
     "update": "Updates and whole steps, beside TRL.",
+    "workers": "Environment workers on a Ray cluster, beside worker processes.",
 }
 """Benchmarks of a checkout: what they measure. Each prints both sides, the aim and the limit."""
 
