@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from longstep_agents.models.engine import Statistics
@@ -106,13 +106,17 @@ class Departure:
 
     def _engine(self) -> CacheState | None:
         """The engine's state, with counts of this iteration only."""
-        if self._run.producer is not None or self._learning:
+        run, sampler = self._run, self._run.player.sampler
+        if run.producer is not None:
             return None
-        state = self._run.player.sampler.state()
+        done = asdict(sampler.statistics - self._counted)
+        counts = {name: value for name, value in done.items() if isinstance(value, int)}
+        if self._learning:  # all episodes are over
+            return CacheState([], {}, {}, counts, {})
+        state = sampler.state()
         if state is None:
-            self._run.display.message("prompts will be read again: their cache is too large")
-            return None
-        counts = {name: n - getattr(self._counted, name) for name, n in state.counts.items()}
+            run.display.message("what the engine has read is not kept: it will be read again")
+            return CacheState([], {}, {}, counts, {})
         return replace(state, counts=counts)
 
 
