@@ -1,0 +1,175 @@
+"""An hour and more over all environments: what grows, and what is left behind.
+
+    python -m benchmarks.reliability.soak [--minutes 70]
+
+Each environment has an equal part of the time, in a pool with one worker process of four places.
+Episodes are the expert's and a random agent's in turn. Growth is the slope of a straight line
+through what was measured after the first fifth of the time, per thousand episodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from benchmarks.reliability.evidence import save
+from benchmarks.reliability.hacks import ENVIRONMENTS, TURNS
+
+from longstep_envs import EnvPool, Limits, Slot, make
+
+_LEAST_BATCH, _LARGEST_BATCH = 4, 64
+"""Episodes between two measurements: as many as take half a second."""
+_LEAST = 10
+"""Measurements that a slope is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What this process and all its descendants hold."""
+
+    pool_mb: float
+    worker_mb: float
+    threads: int
+    files: int
+    processes: int
+
+
+def main(minutes: Annotated[float, typer.Option(help="Of all together.")] = 70.0) -> None:
+    """Soak everything, and write what grew."""
+    before = set(_processes())
+    numbers: dict[str, Any] = {"minutes": minutes}
+    total = 0
+    for env_id in ENVIRONMENTS:
+        episodes, failed, found = _soak(env_id, 60 * minutes / len(ENVIRONMENTS))
+        total += episodes
+        slopes = ", ".join(f"{name} {value:+.3g}" for name, value in _growth(found).items())
+        numbers[env_id] = f"{episodes} episodes, {failed} failed; per thousand: {slopes}"
+        typer.echo(f"{env_id}: {numbers[env_id]}")
+    time.sleep(2)
+    left = [name for pid, name in _descendants(os.getpid())]
+    numbers |= {"episodes": total, "processes left": len(left)}
+    numbers["Java or sandbox processes that were not there before"] = sum(
+        name in ("java", "bwrap") for pid, name in _all() if pid not in before
+    )
+    save("soak", "A soak over all environments", numbers)
+
+
+def _soak(env_id: str, seconds: float) -> tuple[int, int, list[tuple[int, Held]]]:
+    """Episodes played, how many failed, and what was held after how many."""
+    env = make(env_id)
+    tasks = env.task_ids
+    env.close()
+    found: list[tuple[int, Held]] = []
+    played = failed = 0
+    batch = _LEAST_BATCH
+    end = time.monotonic() + seconds
+    limits = Limits(turns=TURNS, step_seconds=120)
+    with EnvPool(env_id, mode="process", workers=1, envs_per_worker=4, limits=limits) as pool:
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            numbers = range(played, played + batch)
+            reports = asyncio.run(
+                pool.run(numbers, lambda slot, n: _play(slot, tasks, n), concurrency=4)
+            )
+            if time.monotonic() - begun < 0.5:
+                batch = min(2 * batch, _LARGEST_BATCH)
+            played += len(reports)
+            failed += sum(report.error is not None for report in reports)
+            found.append((played, _held()))
+    return played, failed, found
+
+
+async def _play(slot: Slot, tasks: Sequence[str], number: int) -> None:
+    drawn = random.Random(number)
+    expert = number % 2 == 0
+    task = tasks[drawn.randrange(len(tasks))]
+    _, info = await slot.reset(task, number, expert=expert)
+    plan = iter(info.get("expert_plan", [])) if expert else iter(())
+    while True:
+        action = next(plan, None) or drawn.choice(info.get("admissible_commands") or ["look"])
+        _, _, terminated, truncated, info = await slot.step(action)
+        if terminated or truncated:
+            return
+
+
+def _growth(found: Sequence[tuple[int, Held]]) -> dict[str, float]:
+    late = found[len(found) // 5 :]
+    if len(late) < _LEAST:
+        return {}
+    episodes = np.array([played for played, _ in late], float)
+    held = np.array([astuple(one) for _, one in late], float)
+    slopes = np.polyfit(episodes, held, 1)[0] * 1_000
+    names = [field.name.replace("_", " ") for field in fields(Held)]
+    return dict(zip(names, slopes.tolist(), strict=True))
+
+
+def _held() -> Held:
+    own = os.getpid()
+    others = [pid for pid, _ in _descendants(own)]
+    return Held(
+        pool_mb=_resident(own),
+        worker_mb=sum(_resident(pid) for pid in others),
+        threads=sum(_count(pid, "task") for pid in (own, *others)),
+        files=sum(_count(pid, "fd") for pid in (own, *others)),
+        processes=len(others),
+    )
+
+
+def _descendants(root: int) -> list[tuple[int, str]]:
+    parents = {pid: (parent, name) for pid, parent, name in _table()}
+    found = []
+    for pid, (_, name) in parents.items():
+        above = pid
+        while above in parents and above != root:
+            above = parents[above][0]
+        if above == root and pid != root:
+            found.append((pid, name))
+    return found
+
+
+def _all() -> list[tuple[int, str]]:
+    return [(pid, name) for pid, _, name in _table()]
+
+
+def _processes() -> Iterator[int]:
+    return (pid for pid, _, _ in _table())
+
+
+def _table() -> Iterator[tuple[int, int, str]]:
+    """Process, parent and name of all that run."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name, _, rest = (entry / "stat").read_text().rpartition(")")
+            except OSError:  # it has just ended
+                continue
+            state, parent, *_ = rest.split()
+            if state != "Z":
+                yield int(entry.name), int(parent), name.partition("(")[2]
+
+
+def _resident(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _count(pid: int, folder: str) -> int:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/{folder}").iterdir())
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    typer.run(main)
