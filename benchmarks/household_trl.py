@@ -4,7 +4,8 @@
 
 The environment of TRL needs `trl` and `gymnasium`. Both sides train in a process and a thread of
 their own, and take turns of a few iterations; after each, this process plays the held-out games
-with the policy, which counts for neither. What has been measured stays in `OUT/curve.jsonl`.
+with the policy, which counts for neither. What has been measured stays in `OUT/curve.jsonl`; Ctrl-C
+ends both sides and prints the table as far as it is known.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import torch
 import typer
 from comparison import Comparison, gemm_rate, show  # type: ignore[import-not-found]
 
-from longstep_training.checkpoint import find_checkpoints
 from longstep_training.config import dump_toml, load_config
 from longstep_training.evaluate import evaluate_checkpoint
 from longstep_training.log import RunLog
@@ -54,12 +54,12 @@ class Side:
     folder: Path
     curve: list[dict[str, Any]] = field(default_factory=list)
 
-    def next(self, *, go: bool = True) -> dict[str, Any]:
+    def next(self) -> dict[str, Any]:
         """Let it go on; what it tells when it stops again."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         if self.curve:
-            self.process.stdin.write("go\n" if go else "stop\n")
+            self.process.stdin.write("go\n")
             self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
@@ -109,6 +109,8 @@ def main(  # noqa: PLR0913 - an option each
     sides = [_start_ours(config, out / "longstep", every), _start_trl(plan, trl_python, out)]
     try:
         _race(sides, held_out, warm, goal, most)
+    except KeyboardInterrupt:
+        typer.echo("ended early", err=True)
     finally:
         for side in sides:
             side.end()
@@ -144,11 +146,14 @@ def _note(side: Side) -> None:
 
 def _warm_start(run: Path, seed: int) -> Path:
     """The policy after imitation, which is trained where it is missing."""
-    if not find_checkpoints(run / "checkpoints"):
+    last = load_config(TrainConfig, CONFIG).imitation.iterations
+    policy = run / "checkpoints" / f"imitation-{last:06d}"
+    if not policy.exists():
         longstep = Path(sys.executable).parent / "longstep"
-        options = ("--out", str(run), "--set", f"seed={seed}", "--set", "rl.iterations=0")
-        subprocess.run([longstep, "train", CONFIG, *options], check=True, stdout=sys.stderr)
-    return find_checkpoints(run / "checkpoints")[-1]
+        anew = (str(CONFIG), "--out", str(run), "--set", f"seed={seed}", "--set", "rl.iterations=0")
+        what = ("--resume", str(run)) if (run / "config.toml").exists() else anew
+        subprocess.run([longstep, "train", *what], check=True, stdout=sys.stderr)
+    return policy
 
 
 def _start_ours(config: TrainConfig, folder: Path, every: int) -> Side:
