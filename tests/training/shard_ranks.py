@@ -34,9 +34,8 @@ EPISODES, TURNS, TRUNK = 5, 3, 24
 
 def make_policy(seed: int = 0) -> Qwen3ForCausalLM:
     """A model of two layers with preferences."""
-    model = build_model(
-        build_tokenizer(WORDS), SmallPolicyConfig(hidden=32, layers=2, heads=4), seed
-    )
+    size = SmallPolicyConfig(hidden=32, layers=2, heads=2)  # heads as narrow as GPUs take them
+    model = build_model(build_tokenizer(WORDS), size, seed)
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(10)
     model.set_attn_implementation(ATTENTION)
@@ -111,6 +110,7 @@ def make_rows(layout: str = "merged") -> list[Row]:
 def updater_of(world: World, sharded: bool, precision: Any = "float32", **options: Any) -> Updater:
     """An updater of the same policy on every rank."""
     model = compute_in(precision, make_policy())
+    torch.nn.Module.to(model, world.device)
     if sharded:
         shard(model, world, precision)
     return Updater(model, OptimizerConfig(**options), world)
@@ -124,7 +124,7 @@ def objective_of(updater: Updater) -> Any:
 def gradient(updater: Updater, rows: list[Row]) -> dict[str, Tensor]:
     """The whole gradient of the rows of all ranks, by parameter."""
     updater.differentiate(rows, objective_of(updater))
-    return {name: whole(parameter.grad) for name, parameter in updater.parameters.items()}
+    return {name: whole(parameter.grad).cpu() for name, parameter in updater.parameters.items()}
 
 
 def tell_gradients(world: World, out: Path) -> None:

@@ -77,6 +77,14 @@ def test_one_process_with_shards(plain: Gradient, tmp_path: Path) -> None:
     assert_equal(rounded, plain, within=0.1)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_one_process_with_shards_on_a_gpu(plain: Gradient, tmp_path: Path) -> None:
+    launch(1, ranks.tell_gradients, tmp_path, device="cuda")
+    for name, gradient in torch.load(tmp_path / "1-0.pt").items():
+        assert_equal(gradient, plain, within=0.1 if name == "bfloat16" else 1e-3)
+
+
 def test_two_processes_with_and_without_shards(
     plain: Gradient, of_two: list[dict[str, Gradient]]
 ) -> None:
