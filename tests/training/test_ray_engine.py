@@ -46,7 +46,9 @@ def engines(ray_cluster: Any, tokenizer: PreTrainedTokenizerFast) -> Iterator[An
     from longstep_agents.models.replica import HFReplica
     from longstep_agents.models.replicas import Replicas
 
-    model = build_model(tokenizer, SmallPolicyConfig(hidden=32, layers=2, heads=4, feed_forward=48), 0)
+    model = build_model(
+        tokenizer, SmallPolicyConfig(hidden=32, layers=2, heads=4, feed_forward=48), 0
+    )
     make = partial(HFReplica, model.config, EngineConfig(share_prefixes=True), 8)
     replicas = Replicas(make, 2, model.state_dict())
     yield replicas
@@ -143,7 +145,7 @@ def test_siblings_go_where_their_prompt_was_read_and_others_to_the_idlest(two: A
 
     assert [place(number, PROMPTS[0]) for number in range(4)] == [0] * 4
     assert [place(4 + number, PROMPTS[1]) for number in range(4)] == [1] * 4
-    assert [place(8 + number, PROMPTS[0]) for number in range(6)] == [0] * 4 + [1] * 2
+    assert [place(8 + number, PROMPTS[0]) for number in range(6)] == [0] * 4 + [1, 0]
     assert place(0, PROMPTS[3]) == 0  # a session stays
 
 
@@ -174,6 +176,7 @@ def test_engines_on_ray_want_a_cluster() -> None:
         build_config(TrainConfig, {**TINY, "cluster": {"address": "over there"}}, "test")
 
 
+@pytest.mark.slow
 def test_a_run_on_a_cluster_plays_the_episodes_that_it_plays_without(
     ray_cluster: Any, tmp_path: Path
 ) -> None:
