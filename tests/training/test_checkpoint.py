@@ -52,9 +52,10 @@ def save(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_model: ModelFa
         keep: int = 9,
         updater: Updater = updater,
         critic: Updater | None = None,
+        every: int | None = None,
     ) -> Path:
         parts = Parts(tokenizer, updater, critic, METHODS)
-        return save_checkpoint(tmp_path, parts, progress, keep)
+        return save_checkpoint(tmp_path, parts, progress, keep, every)
 
     return write
 
@@ -151,6 +152,13 @@ def test_the_newest_of_each_phase_are_kept_in_the_order_of_training(
     left = ["imitation-000010", "rl-000003"]
     assert [path.name for path in find_checkpoints(tmp_path)] == left
     assert sorted(path.name for path in tmp_path.iterdir()) == [left[0], "latest", left[1]]
+
+
+def test_every_so_manieth_is_kept_to_look_back_at(save: Save, tmp_path: Path) -> None:
+    for iteration in range(1, 8):
+        save(replace(AT, iteration=iteration, policy_version=iteration), keep=2, every=3)
+    kept = [int(path.name[3:]) for path in find_checkpoints(tmp_path)]
+    assert kept == [3, 6, 7]
 
 
 def test_latest_is_the_newest_whole_checkpoint_also_of_a_run_that_went_back(

@@ -60,11 +60,13 @@ class Parts:
     """What methods remember, as JSON can say it."""
 
 
-def save_checkpoint(root: Path, parts: Parts, progress: Progress, keep: int) -> Path:
+def save_checkpoint(
+    root: Path, parts: Parts, progress: Progress, keep: int, every: int | None = None
+) -> Path:
     """Write the checkpoint of `progress` under `root`; keep the newest `keep` of its phase.
 
     All processes call this together. The last checkpoint of an earlier phase stays: it is what the
-    later phase began from.
+    later phase began from. So does each whose iteration is a multiple of `every`.
     """
     world = parts.policy.world
     final = root / f"{progress.phase}-{progress.iteration:06d}"
@@ -83,7 +85,7 @@ def save_checkpoint(root: Path, parts: Parts, progress: Progress, keep: int) -> 
         (partial / METHODS).write_text(json.dumps(parts.methods) + "\n")
         _seal(partial)
         _put(partial, final)
-        _prune(root, progress.phase, keep)
+        _prune(root, progress.phase, keep, every)
     world.wait()
     return final
 
@@ -195,9 +197,11 @@ def _put(partial: Path, final: Path) -> None:
     _sync(root)
 
 
-def _prune(root: Path, phase: str, keep: int) -> None:
+def _prune(root: Path, phase: str, keep: int, every: int | None) -> None:
     found = [path for path in find_checkpoints(root) if _progress_of(path).phase == phase]
     for old in found[:-keep]:
+        if every is not None and _progress_of(old).iteration % every == 0:
+            continue
         _remove(old)
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from queue import SimpleQueue
 from typing import Any, Self
 
@@ -19,9 +20,11 @@ from longstep_envs.types import Info, LongstepError
 from longstep_training.engines import Sampler
 from longstep_training.interruption import Interruption
 from longstep_training.staleness import Account, Usage
-from longstep_training.tape import read, tell
+from longstep_training.tape import read, size, tell
 
 _CLOSE_SECONDS = 30.0
+_MOST_TOLD = 10_000_000
+"""Tokens of the groups that a checkpoint tells whole: some 300 MB."""
 Stage = Callable[[int | None], tuple[EnvPool, AgentFactory]]
 """The environments and the agents of training, by turn limit."""
 
@@ -50,14 +53,14 @@ class Order:
             requests = spread(self.request, self.siblings)
             self.flights = [Flight(Suspended(request)) for request in requests]
 
-    def tell(self) -> dict[str, Any]:
-        """How far it has come, as JSON can say it."""
+    def tell(self, *, whole: bool = True) -> dict[str, Any]:
+        """How far it has come, as JSON can say it; or only what it takes to play it anew."""
         return {
             "request": asdict(self.request),
             "siblings": self.siblings,
             "turns": self.turns,
-            "begun": self.begun,
-            "episodes": [tell(flight) for flight in self.flights],
+            "begun": self.begun if whole else None,
+            "episodes": [tell(flight, whole=whole) for flight in self.flights],
         }
 
     @classmethod
@@ -190,8 +193,14 @@ class EpisodeThread:
 
 
 def tell_orders(orders: Sequence[Order]) -> list[dict[str, Any]]:
-    """How far groups have come, as JSON can say it."""
-    return [order.tell() for order in orders]
+    """How far groups have come, as JSON can say it.
+
+    Of the newest, only what it takes to play them anew, where all would make a file too large.
+    """
+    sizes = accumulate(sum(map(size, order.flights)) for order in orders)
+    return [
+        order.tell(whole=total <= _MOST_TOLD) for order, total in zip(orders, sizes, strict=True)
+    ]
 
 
 def _watched(agent: Agent, order: Order, thread: EpisodeThread) -> Agent:

@@ -137,6 +137,8 @@ class RunConfig(Config):
     checkpoint_every: PositiveInt = 20
     keep_checkpoints: PositiveInt = 2
     """The newest of each phase."""
+    keep_every: PositiveInt | None = None
+    """Keep those of every so-manieth iteration as well, to look back at."""
     grace: PositiveFloat = 30.0
     """Seconds that a run has to end in when it gets SIGTERM or Ctrl-C."""
     log_groups: int = 1

@@ -225,8 +225,8 @@ class Run:
         """Write a checkpoint of the present place."""
         methods = {name: method.state() for name, method in self.methods.items()}
         parts = Parts(self.tokenizer, self.updater, self.critic, methods)
-        keep = self.config.run.keep_checkpoints
-        save_checkpoint(self.folder / "checkpoints", parts, self.done, keep)
+        keep, every = self.config.run.keep_checkpoints, self.config.run.keep_every
+        save_checkpoint(self.folder / "checkpoints", parts, self.done, keep, every)
         self.departure.saved()
 
     def end_rollouts(self) -> None:

@@ -20,6 +20,7 @@ from longstep_agents.models.lanes import CacheState
 from longstep_agents.rollout import EpisodeRequest
 from longstep_agents.suspension import Flight, Suspended
 from longstep_agents.types import Trajectory
+from longstep_envs.types import DataError
 from longstep_training.distributed import World
 
 FOLDER = "in-flight"
@@ -61,7 +62,11 @@ class Tape:
         return [tell(flight) for flight in self._flights]
 
     def load(self, told: Sequence[Mapping[str, Any]]) -> None:
-        """Go on with what was told."""
+        """Go on with what was told.
+
+        Raises:
+            DataError: it is not what `told` gave.
+        """
         self._known = [read(one) for one in told]
 
     @property
@@ -70,10 +75,21 @@ class Tape:
         return self._known
 
 
-def tell(flight: Flight) -> dict[str, Any]:
-    """An episode, as JSON can say it."""
-    over = flight.trajectory
-    left = Suspended(flight.start.request) if over is not None else flight.left()
+def size(flight: Flight) -> int:
+    """The tokens of an episode, and those among which it chose them."""
+    steps = flight.left().steps if flight.trajectory is None else flight.trajectory.steps
+    return sum(
+        len(step.bridge_ids)
+        + len(step.completion.ids)
+        + sum(len(ids or ()) for ids in step.completion.allowed or ())
+        for step in steps
+    )
+
+
+def tell(flight: Flight, *, whole: bool = True) -> dict[str, Any]:
+    """An episode, as JSON can say it; only its request unless it is to be told whole."""
+    over = flight.trajectory if whole else None
+    left = flight.left() if whole and over is None else Suspended(flight.start.request)
     told = {"left": _SUSPENDED.dump_python(left, mode="json", exclude_defaults=True)}
     if over is not None:
         told["trajectory"] = _TRAJECTORY.dump_python(over, mode="json", exclude_defaults=True)
@@ -81,10 +97,20 @@ def tell(flight: Flight) -> dict[str, Any]:
 
 
 def read(told: Mapping[str, Any]) -> Flight:
-    """The episode that was told so."""
-    flight = Flight(_SUSPENDED.validate_python(told["left"]))
-    if "trajectory" in told:
-        flight.trajectory = _TRAJECTORY.validate_python(told["trajectory"])
+    """The episode that was told so.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        flight = Flight(_SUSPENDED.validate_python(told["left"]))
+        if "trajectory" in told:
+            flight.trajectory = _TRAJECTORY.validate_python(told["trajectory"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"an episode in flight cannot be read ({type(error).__name__}: {error!s:.200}); delete "
+            f"the run's folder {FOLDER} to have its episodes played from their beginning"
+        ) from error
     return flight
 
 
