@@ -25,7 +25,7 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path, rows: int) -> None:
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
 
 
-@pytest.mark.parametrize(("work", "error"), [(ranks.fail, Exception), (ranks.fail_late, RankError)])
+@pytest.mark.parametrize(("work", "error"), [(ranks.fail, RankError), (ranks.fail_late, RankError)])
 def test_a_process_that_fails_ends_the_run(tmp_path: Path, work: object, error: type) -> None:
     started = time.monotonic()
     with pytest.raises(error):

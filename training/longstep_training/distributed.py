@@ -27,6 +27,8 @@ Device = Literal["cpu", "cuda"]
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)
 """For slow episodes of other ranks, and for data that rank 0 makes; who dies is noticed at once."""
+_SIGNS_OF_LOSS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+"""What gloo says then."""
 _CPU = torch.device("cpu")
 
 
@@ -190,8 +192,15 @@ def _joined(place: Place, address: str, device: Device) -> Iterator[World]:
     )
     try:
         yield world
-    finally:
-        dist.destroy_process_group()
+    except BaseException as error:
+        if device == "cpu":  # NCCL would wait for the others, which end when this process does
+            dist.destroy_process_group()
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS_OF_LOSS):
+            raise RankError(
+                f"process {world.rank} has lost another one, which has ended; see its output"
+            ) from error
+        raise
+    dist.destroy_process_group()
 
 
 def _backend(device: torch.device) -> str:
