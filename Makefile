@@ -1,6 +1,6 @@
 # Every target works alone, from a fresh clone, in any order: each one first makes .venv, which is
 # rebuilt only when pyproject.toml or constraints.txt is newer than it.
-.PHONY: install train test evidence test-vllm check format
+.PHONY: install train test evidence test-vllm test-gpu bench-gpu faults check format
 
 EXTRAS ?= train,envs,judge,serve,mcp,lora,dev
 CONFIG ?= configs/household.toml
@@ -44,6 +44,22 @@ test: .venv/.others
 
 evidence: .venv/.others
 	$(BIN)/python -m pytest -m evidence
+
+# Both need a GPU; what cannot run is skipped, or told in the table.
+test-gpu: .venv/.others
+	$(BIN)/python -m pytest -rs -m gpu
+
+bench-gpu: $(STAMP)
+	$(BIN)/longstep bench gpu
+
+# The numbered faults and the evidence of docs/reliability.md; an hour and a half with the soak.
+FAULTS := episodes hacks soak fuzz mutants
+
+faults: .venv/.others
+	$(BIN)/python -m pytest -p benchmarks.reliability.plugin \
+		--cases benchmarks/reliability/results/cases.json
+	for name in $(FAULTS); do $(BIN)/python -m benchmarks.reliability.$$name || exit 1; done
+	$(BIN)/python -m benchmarks.reliability.report
 
 # vLLM pins its own packages, so it gets an environment of its own: the build for CPUs, which only
 # starts without the CUDA builds of three media packages that it asks for. Without a driver, that is.

@@ -40,4 +40,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the file."""
     path = session.config.getoption("--cases")
     if path is not None:
-        path.write_text(json.dumps(_found, indent=1, sort_keys=True) + "\n", "utf-8")
+        text = json.dumps({"numbers": _found}, indent=1, sort_keys=True)
+        path.write_text(text + "\n", "utf-8")
