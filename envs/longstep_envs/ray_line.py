@@ -79,8 +79,9 @@ class RayLine:
         self._end(b"")
 
     def gone(self) -> bool:
-        """Whether the actor was ended."""
-        return self._ending is not None and not self._ending.is_alive()
+        """Whether the actor was ended, or the whole cluster was left."""
+        ended = self._ending is not None and not self._ending.is_alive()
+        return ended or not self._ray.is_initialized()
 
     def _flush(self) -> None:
         self._flush_due = False
