@@ -64,6 +64,7 @@ def test_help_loads_no_heavy_package() -> None:
         (["data", "verify", "--folder", "nowhere"], 1, "no data folder at nowhere"),
         (["train"], 2, "name a CONFIG"),
         (["train", "--resume", "a", "--out", "b"], 2, "name no other"),
+        (["train", "--resume", "a", "--set", "seed=1"], 2, "how it uses the machine"),
         (["fly"], 2, "No such command 'fly'"),
     ],
 )
