@@ -187,7 +187,7 @@ def update_flops(setting: Setting, groups: Sequence[Group]) -> float:
     if rl.optimizer.share:
         first = setting.shape.read_flops(setting.assumed.prompt_tokens)
         forward -= sum((len(group) - 1) * first for group in groups)
-    times = 3 + int(setting.assumed.checkpointing)
+    times = 3 + int(setting.recipe.run.activation_checkpointing == "full")
     critics = 1 + int(rl.critic is not None)
     return forward * (times * rl.schedule.passes * critics + setting.recipe.scoring_passes)
 

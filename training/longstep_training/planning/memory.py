@@ -57,26 +57,34 @@ class Memory:
 def layer_bytes(setting: Setting) -> int:
     """Of a token's activations that a layer keeps for the way back.
 
-    In float32, 24 h of two norms and what follows them, 20 q + 12 k + 8 (q + k) of attention with
-    norms of its heads, and 16 f of the gated MLP, with hidden width h, queries q, keys k; under
-    bfloat16 autocast 26 h, 12 q + 10 k with such norms, 8 f. Counted from the tensors that
-    autograd saves, which a test does again.
+    With hidden width h, queries q, keys k, norms of heads or without: 24 h + 20 q + 16 k, or
+    12 q + 8 k, and 16 f of the gated MLP in float32; under bfloat16 autocast 26 h + 12 q + 10 k, or
+    6 q + 4 k, and 8 f. Counted from the tensors that autograd saves, which a test does again.
     """
     shape = setting.shape
-    h, q, k, f = shape.hidden, shape.query_width, shape.kv_width, shape.feed_forward
-    if setting.compute_bytes == 4:
-        norms = 8 * (q + k) if shape.head_norms else 0
-        return 24 * h + 12 * q + 8 * k + norms + 16 * f
-    norms = 8 * (q + k) if shape.head_norms else 0
-    return 26 * h + 4 * q + 4 * k + norms + 8 * f
+    rounded = setting.compute_bytes == 2
+    h, q, k, f = (26, 6, 4, 8) if rounded else (24, 12, 8, 16)
+    if shape.head_norms:
+        q, k = (12, 10) if rounded else (20, 16)
+    attention = q * shape.query_width + k * shape.kv_width
+    return h * shape.hidden + attention + f * shape.feed_forward
 
 
 def activation_bytes(setting: Setting, tokens: float) -> float:
-    """Of a packed batch: all layers, or with checkpointing one and the inputs of the others."""
-    layers = setting.shape.layers
-    if setting.assumed.checkpointing:
-        return tokens * (layer_bytes(setting) + 4 * setting.shape.hidden * layers)
-    return tokens * layer_bytes(setting) * layers
+    """Of a packed batch: all that layers keep.
+
+    With full checkpointing, inputs of all layers and the rest of one; with selective also what
+    attention and products of matrices give.
+    """
+    shape, whole = setting.shape, layer_bytes(setting)
+    kept = setting.recipe.run.activation_checkpointing
+    if kept == "none":
+        return tokens * whole * shape.layers
+    each = 4 * shape.hidden
+    if kept == "selective":
+        products = 2 * (shape.query_width + shape.kv_width + shape.hidden + shape.feed_forward)
+        each += setting.compute_bytes * products
+    return tokens * (whole + each * shape.layers)
 
 
 def longest_row(setting: Setting) -> float:

@@ -20,6 +20,8 @@ _SPLITS = 8
 _SIMULATED = 4
 """Layouts that are simulated: those of the lowest bounds."""
 _MOST = 8_192
+_QUEUES = 0.7
+"""The part of what no latency would save that more environments must save to be named first."""
 _TURNS, _LEAST, _ITERATIONS = 12_000, 3, 12
 """Turns that are simulated, and how many iterations at least and at most."""
 
@@ -128,7 +130,12 @@ def find_limits(plan: Plan) -> list[Limit]:
             continue
         step = simulate(plan.setting, plan.layout, costs, plan.groups).step
         found.append(Limit(name, step, 1 - step / plan.outcome.step))
-    return sorted(found, key=lambda limit: -limit.gain)
+    found.sort(key=lambda limit: -limit.gain)
+    for limit in found:  # an instant answer ends queues too, but it is they that hold things up
+        if limit.name == "environment workers" and limit.gain > _QUEUES * found[0].gain:
+            found.remove(limit)
+            return [limit, *found]
+    return found
 
 
 def smallest(setting: Setting, groups: Sequence[Group]) -> int | None:
@@ -174,14 +181,18 @@ def _no_room(setting: Setting, gpus: int, groups: Sequence[Group]) -> NoRoomErro
     mends = [_mend(setting, change, groups) for change in _MENDS]
     count = smallest(setting, groups)
     more = [f"with --gpus {count}" if count else "", *mends]
-    ways = "; ".join(way for way in more if way) or "no number of them holds it"
+    ways = "; ".join(way for way in more if way) or "on no number of them"
     return NoRoomError(
         f"{setting.shape.name} does not fit on {gpus} x {setting.machine.name}: each has "
         f"{one.has / 1e9:.1f} GB to be used and needs {told} GB. It fits {ways}"
     )
 
 
-_MENDS: tuple[dict[str, Any], ...] = ({"shard": True}, {"shard": True, "precision": "bfloat16"})
+_MENDS: tuple[dict[str, Any], ...] = (
+    {"shard": True},
+    {"shard": True, "precision": "bfloat16"},
+    {"shard": True, "precision": "bfloat16", "activation_checkpointing": "full"},
+)
 
 
 def _mend(setting: Setting, change: dict[str, Any], groups: Sequence[Group]) -> str:

@@ -89,6 +89,7 @@ class Computing(_Part):
     precision: Literal["float32", "bfloat16"] = "float32"
     concurrency: PositiveInt = 256
     shard: bool = False
+    activation_checkpointing: Literal["none", "selective", "full"] = "none"
 
 
 class Small(_Part):
@@ -184,8 +185,6 @@ class Assumptions(Config):
     """The share of a reply that is drawn; a constraint leaves no choice about the rest."""
     reserved: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.08
     """Of an accelerator's memory: the driver, fragments, workspaces."""
-    checkpointing: bool = False
-    """Whether activations are computed again instead of kept (activation checkpointing)."""
 
 
 def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from longstep_training.config import ConfigError, one_of
 from longstep_training.planning.settings import Small
@@ -157,9 +156,11 @@ def read_shape(folder: Path) -> Shape:
     """
     path = folder / "config.json"
     try:
-        told: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+        told = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from None
+    if not isinstance(told, Mapping):
+        raise ConfigError(f"{path} is not an object; wanted a model's config")
     kind = told.get("model_type")
     if kind not in _KINDS:
         raise ConfigError(f"{path}: model_type: a plan knows {', '.join(_KINDS)}; got {kind!r}")

@@ -89,7 +89,9 @@ class _Replica:
         if not self.running or left <= 0:
             return
         count = len(self.running)
-        done = left / costs.pass_time(count, self.cached)
+        most = max(0.0, self.running[0][0] - self.passes)  # then there is an event
+        tick = costs.pass_time(count, self.cached)
+        done = min(most, left / tick) if tick else most
         self.busy += left
         self.passes += done
         self.drawn += done * count

@@ -1,0 +1,135 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from longstep_training.planning.costs import Setting
+from longstep_training.planning.episodes import draw_groups
+from longstep_training.planning.machines import MACHINES, Machine
+from longstep_training.planning.plan import (
+    NoRoomError,
+    Plan,
+    find_limits,
+    layouts,
+    make_plan,
+    smallest,
+)
+from longstep_training.planning.report import as_dict, lines, workers_needed
+from longstep_training.planning.settings import Assumptions, Recipe
+from longstep_training.planning.shapes import SHAPES
+
+RECIPE: dict[str, Any] = {
+    "train": {"turns": 6},
+    "agent": {"max_tokens": 512},
+    "engine": {"name": "vllm"},
+    "rl": {"tasks": 6, "siblings": 4},
+    "run": {"shard": True, "precision": "bfloat16"},
+}
+
+
+def setting_of(
+    size: str = "7B",
+    machine: Machine = MACHINES["h100"],
+    recipe: dict[str, Any] | None = None,
+    **assumed: Any,
+) -> Setting:
+    tree = {**RECIPE, **(recipe or {})}
+    return Setting(
+        SHAPES[size], machine, Recipe.model_validate(tree), Assumptions.model_validate(assumed)
+    )
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    size=st.sampled_from(["0.6B", "7B", "14B"]),
+    power=st.integers(5, 7),
+    staleness=st.integers(0, 1),
+    latency=st.sampled_from([0.0, 0.2, 3.0]),
+)
+def test_more_accelerators_are_never_slower(
+    size: str, power: int, staleness: int, latency: float
+) -> None:
+    recipe = {"rl": {**RECIPE["rl"], "staleness": staleness}}
+    setting = setting_of(size, recipe=recipe, latency=latency)
+    few, many = (make_plan(setting, 2**p) for p in (power, power + 1))
+    assert many.outcome.step <= few.outcome.step * 1.03  # turns come in another order
+    for plan in (few, many):
+        assert plan.outcome.step >= plan.bound.step * (1 - 1e-9)
+        assert all(one.fits for one in plan.memory)
+
+
+def limit(setting: Setting, gpus: int = 64) -> str:
+    return find_limits(make_plan(setting, gpus))[0].name
+
+
+def test_what_limits_an_iteration_is_what_costs_most() -> None:
+    h100 = MACHINES["h100"]
+    calm: dict[str, Any] = {
+        "pass_seconds": 0.0,
+        "latency": 0.0,
+        "host_seconds": 0.0,
+        "credit_seconds": 0.0,
+    }
+    assert limit(setting_of(**calm, update_efficiency=0.01)) == "update arithmetic"
+    assert limit(setting_of(**(calm | {"latency": 60.0}))) == "environment latency"
+    assert limit(setting_of(**(calm | {"pass_seconds": 1.0}))) == "overhead of passes"
+    assert limit(setting_of(**(calm | {"host_seconds": 5.0}))) == "host"
+    assert limit(setting_of(**(calm | {"latency": 5.0}), workers=1)) == "environment workers"
+    slow = replace(h100, bandwidth=h100.bandwidth / 100)
+    assert limit(setting_of(machine=slow, **calm)) == "decode bandwidth"
+    far = replace(h100, link=1e8, network=1e8)
+    linked = limit(setting_of(machine=far, **calm))
+    assert linked in ("weight sync", "traffic between trainers")
+
+
+def test_what_does_not_fit_is_refused_with_the_number_that_would() -> None:
+    run = {**RECIPE["run"], "activation_checkpointing": "full"}
+    setting = setting_of("70B", recipe={"run": run})
+    with pytest.raises(NoRoomError, match=r"Llama-3.3-70B does not fit on 8 x h100") as told:
+        make_plan(setting, 8)
+    count = int(str(told.value).rpartition("--gpus ")[2])
+    groups = draw_groups(setting.recipe, setting.assumed, setting.recipe.rl.tasks)
+    assert smallest(setting, groups) == count
+    assert make_plan(setting, count).layout.used == count
+
+
+def test_an_unsharded_run_is_told_to_shard() -> None:
+    with pytest.raises(NoRoomError, match=r"--set run.shard=true from --gpus"):
+        make_plan(setting_of(recipe={"run": {"precision": "bfloat16"}}), 64)
+
+
+def test_what_no_number_holds_is_said() -> None:
+    tiny = replace(MACHINES["h100"], memory=1e9)
+    with pytest.raises(NoRoomError, match="on no number of them"):
+        make_plan(setting_of("70B", machine=tiny), 8)
+
+
+def test_only_engines_of_their_own_are_put_apart() -> None:
+    def kinds(name: str) -> set[bool]:
+        recipe = Recipe.model_validate({"engine": {"name": name}})
+        return {layout.apart for layout in layouts(recipe, 16)}
+
+    assert kinds("hf") == {False}
+    assert kinds("vllm") == {False, True}
+    assert kinds("vllm_server") == {True}
+
+
+def test_environments_are_counted_by_littles_law() -> None:
+    plan = make_plan(setting_of(latency=2.0, latency_spread=0.0), 64)
+    rl = plan.setting.recipe.rl
+    turns = sum(len(e.turns) for g in plan.groups for e in g) / (len(plan.groups) / rl.tasks)
+    assert workers_needed(plan) == pytest.approx(turns * 2.0 / plan.bound.engine, abs=1)
+
+
+def test_a_plan_says_what_it_is_and_where_its_numbers_are_from() -> None:
+    plan: Plan = make_plan(setting_of(), 64)
+    told = as_dict(plan, find_limits(plan), {"latency": "given"})
+    text = "\n".join(lines(told))
+    assert "planned, not measured" in text
+    assert "Limited by: " in text
+    assert "What to change: " in text
+    assert "latency = 0.1  (given)" in text
+    assert "update_efficiency = 0.4  (assumed)" in text
+    assert f"{plan.setting.machine.source}" in text
