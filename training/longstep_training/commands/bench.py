@@ -19,6 +19,7 @@ SCRIPTS = {
     "asynchronous": "Asynchronous training beside synchronous, in a slow environment.",
     "credit": "What each credit method costs.",
     "gpu": "What one GPU does of everything, and how much more it could.",
+    "growth": "What a token costs as turns, environments and context grow.",
     "household_trl": "Household tasks until three in four succeed, beside TRL.",
     "layouts": "Packed, merged and tree rows beside padded, stepwise and packed ones.",
     "pool": "Steps a second of the pool, beside Gymnasium's vectors and GEM.",
