@@ -6,6 +6,7 @@ import random
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from longstep_training.loss.kl import KLConfig
 from longstep_training.policy import compute_in
 from longstep_training.record import Recorder
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
+from longstep_training.scores import MOST_LOGITS
 from longstep_training.shards import shard, whole, whole_state
 from longstep_training.updater import OptimizerConfig, Updater
 
@@ -138,6 +140,8 @@ def tell_gradients(world: World, out: Path) -> None:
     again = updater_of(world, sharded=True)
     run_blocks(again.model, "full")
     found["blocks computed again"] = gradient(again, rows)
+    with patch.dict(MOST_LOGITS, cpu=64, cuda=64):
+        found["logits in parts"] = gradient(updater_of(world, sharded=True), rows)
     rounded = updater_of(world, True, "bfloat16")
     found["bfloat16"] = gradient(rounded, rows)
     torch.save(found, out / f"{world.size}-{world.rank}.pt")

@@ -91,7 +91,7 @@ def test_two_processes_with_and_without_shards(
     """One has three rows and the other two, a batch each with a budget of 1."""
     for found in of_two:
         rounded = found.pop("bfloat16")
-        assert len(found) == 5
+        assert len(found) == 6
         for gradient in found.values():
             assert_equal(gradient, plain)
         assert_equal(rounded, plain, within=0.1)
