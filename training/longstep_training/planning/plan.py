@@ -148,7 +148,7 @@ def _counts() -> Iterator[int]:
     count = 8
     while count <= _MOST:
         yield count
-        count += max(8, count // 8)
+        count += max(8, count // 64 * 8)
 
 
 def _fits(setting: Setting, gpus: int, groups: Sequence[Group]) -> bool:
