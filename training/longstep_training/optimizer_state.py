@@ -35,7 +35,7 @@ def write_optimizer(updater: Updater, folder: Path) -> None:
     """Write the state below `folder`, which exists; all processes together.
 
     Raises:
-        OSError: it cannot be written.
+        DataError: it cannot be written.
     """
     if updater.world.leads:
         (folder / COUNTERS).write_text(json.dumps({"steps": updater.steps}) + "\n")
