@@ -113,11 +113,10 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def weights(run: Path) -> dict[str, bytes]:
+    """Of policy and optimiser, whichever process has written which part."""
     files = sorted((run / "checkpoints" / "rl-000003").rglob("*.safetensors"))
     return {
-        f"{path.name} {key}": value.numpy().tobytes()
-        for path in files
-        for key, value in load_file(path).items()
+        key: value.numpy().tobytes() for path in files for key, value in load_file(path).items()
     }
 
 

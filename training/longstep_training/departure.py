@@ -26,14 +26,17 @@ class Departure:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._saved = 0
+        self._saved, self._save_seconds = 0, 0.0
         self._learning = False
         self._counted = Statistics()
         self._found: tuple[Mapping[str, Any], CacheState | None] | None = None
 
-    def saved(self) -> None:
-        """There is a checkpoint of where the run is; what was in flight before is over."""
-        self._saved = self._run.done.policy_version
+    def saved(self, seconds: float) -> None:
+        """There is a checkpoint of where the run is; what was in flight before is over.
+
+        `seconds` are what it took to write it.
+        """
+        self._saved, self._save_seconds = self._run.done.policy_version, seconds
         if self._run.world.leads:
             remove_in_flight(self._run.folder)
 
@@ -74,7 +77,7 @@ class Departure:
             InterruptedRunError: there is not.
         """
         self._learning = True
-        self._run.interruption.leave(seconds)
+        self._run.interruption.leave(seconds + self._save_seconds)
 
     def end(self) -> None:
         """An iteration is over."""

@@ -223,11 +223,12 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of the present place."""
+        began = time.perf_counter()
         methods = {name: method.state() for name, method in self.methods.items()}
         parts = Parts(self.tokenizer, self.updater, self.critic, methods)
         keep, every = self.config.run.keep_checkpoints, self.config.run.keep_every
         save_checkpoint(self.folder / "checkpoints", parts, self.done, keep, every)
-        self.departure.saved()
+        self.departure.saved(time.perf_counter() - began)
 
     def end_rollouts(self) -> None:
         """Play nothing any more that is to be learnt from."""
