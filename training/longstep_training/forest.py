@@ -7,7 +7,7 @@ themselves causally, and those from `end` to `stop`, which continue it, see all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -118,7 +118,7 @@ class _Cascade(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, nodes: list[Node], scale: float
     ) -> Tensor:
-        merged = torch.empty(query.shape, dtype=torch.float32)
+        merged = _like(query)
         sums = torch.empty(query.shape[:2], dtype=torch.float32)
         for start, end, _ in nodes:
             own = slice(start, end)
@@ -134,17 +134,19 @@ class _Cascade(torch.autograd.Function):
                 sums[:, later] = total
         output = merged.to(query.dtype)
         ctx.save_for_backward(query, key, value, output, sums)
-        ctx.nodes, ctx.scale = nodes, scale
+        ctx.nodes, ctx.scale, ctx.dtype = nodes, scale, query.dtype
         return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, output, sums = ctx.saved_tensors
-        slopes = [torch.zeros_like(tensor) for tensor in (query, key, value)]
+        # In float32, for the kernel's way back is slower in bfloat16.
+        *saved, sums = ctx.saved_tensors  # asked for once, as checkpointing wants it
+        slope, query, key, value, output = (t.float() for t in (*grads, *saved))
+        slopes = [_like(tensor) for tensor in (query, key, value)]
 
-        def add(later: slice, own: slice, causal: bool) -> None:
+        def find(later: slice, own: slice, causal: bool) -> Iterator[tuple[Tensor, Tensor]]:
             found = _attend_backward(
-                grads[0][None, :, later],
+                slope[None, :, later],
                 *_cut(query, key, value, later, own),
                 output[None, :, later],
                 sums[None, :, later],
@@ -152,17 +154,26 @@ class _Cascade(torch.autograd.Function):
                 causal,
                 scale=ctx.scale,
             )
-            for slope, part, place in zip(slopes, found, (later, own, own), strict=True):
-                slope[:, place] += part[0]
+            places = (later, own, own)
+            return ((s[:, at], f[0]) for s, f, at in zip(slopes, found, places, strict=True))
 
+        for start, end, _ in ctx.nodes:
+            for part, found in find(slice(start, end), slice(start, end), True):
+                part.copy_(found)
         for start, end, stop in ctx.nodes:
-            add(slice(start, end), slice(start, end), True)
             if stop > end:
-                add(slice(end, stop), slice(start, end), False)
-        return (*slopes, None, None)
+                for part, found in find(slice(end, stop), slice(start, end), False):
+                    part.add_(found)
+        return (*(part.to(ctx.dtype) for part in slopes), None, None)
 
 
 _cascade: Any = _Cascade.apply  # which torch does not type
+
+
+def _like(heads: Tensor) -> Tensor:
+    """Room for as many heads [H, N, D], which lie token by token, as projections want them."""
+    count, tokens, dim = heads.shape
+    return torch.empty(tokens, count, dim).transpose(0, 1)
 
 
 def _cut(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm
 
 from longstep_agents.attention import Packing
 
@@ -75,7 +75,11 @@ def _feed(layer: Any, hidden: Tensor, mixed: Tensor) -> Tensor:
 
 
 def _norm(hidden: Tensor, module: Any) -> Tensor:
-    return rms_norm(hidden, module.weight.shape, module.weight, module.variance_epsilon)
+    """The RMS norm, in half the passes of torch's own on a processor."""
+    rate = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
+    rate.square_().div_(hidden.shape[-1]).add_(module.variance_epsilon).rsqrt_()
+    normed: Tensor = (hidden * rate).mul_(module.weight).to(hidden.dtype)
+    return normed
 
 
 def _rotate(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
