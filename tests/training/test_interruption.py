@@ -290,12 +290,12 @@ def test_two_processes_leave_together_and_come_to_the_same_bytes(tmp_path: Path)
 
 
 @pytest.mark.evidence
-def test_twenty_interruptions_anywhere_change_nothing(whole: Path, tmp_path: Path) -> None:
+def test_many_interruptions_anywhere_change_nothing(whole: Path, tmp_path: Path) -> None:
     rng, run, done = random.Random(0), tmp_path / "run", 0
     settings = config(run={"checkpoint_every": 1})
-    for _ in range(20):
-        place = rng.choice([PASS, PASS, STEP])
-        patch = signalled(place, rng.randrange(1, 40) if place is PASS else rng.randrange(1, 3))
+    while True:
+        place = rng.choice([PASS] * 9 + [STEP])
+        patch = signalled(place, rng.randrange(1, 5) if place is PASS else 1)
         try:
             train(settings, run, resume=run.exists())
             break
@@ -303,7 +303,6 @@ def test_twenty_interruptions_anywhere_change_nothing(whole: Path, tmp_path: Pat
             done += 1
         finally:
             patch.undo()
-    assert done > 5
-    train(settings, run, resume=True)
+    assert done > 8
     assert rows(run) == rows(whole)
     assert weights(run) == weights(whole)
