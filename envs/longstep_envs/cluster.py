@@ -13,8 +13,6 @@ from longstep_envs.packages import package
 from longstep_envs.types import BadValueError, LongstepError
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d{1,5}")
-_LOCAL_MEMORY = 2**28
-"""Bytes for objects of a cluster on this machine: weights under way, and little else."""
 
 
 class ClusterError(LongstepError, RuntimeError):
@@ -74,8 +72,7 @@ def connect(cluster: Cluster, processors: int | None = None) -> Any:
         return ray
     options: dict[str, Any] = {"address": cluster.address, "runtime_env": dict(cluster.runtime_env)}
     if cluster.address == "local":
-        options |= {"include_dashboard": False, "object_store_memory": _LOCAL_MEMORY}
-        options |= {"num_cpus": processors}
+        options |= {"include_dashboard": False, "num_cpus": processors}
     try:
         ray.init(**options, configure_logging=False, log_to_driver=False)
     except Exception as error:  # Ray raises whatever its parts do

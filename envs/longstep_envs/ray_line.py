@@ -129,8 +129,8 @@ class RayLine:
 
     def _start(self, listener: Listener) -> bool:
         error = self._place.exception()
-        if error is not None:
-            listener.ended(_told(error), False)
+        if error is not None:  # such as longstep missing there, which 20 more tries do not mend
+            listener.ended(_told(error), True)
             return False
         self.pid, self.patience = self._place.result(), None
         listener.started()
