@@ -145,7 +145,9 @@ def test_the_engine_samples_what_it_samples_on_the_cpu(
         text = [5 + session, 6, 7]
         for turn in range(3):
             params = SamplingParams(1.0, 6, (), None, session=session, seed=session)
-            text += (await engine.sample([*text, 9 + turn], params)).ids
+            text.append(9 + turn)
+            text += (await engine.sample(text, params)).ids
+        engine.release(session)
         return text
 
     async def everyone(engine: HFModel) -> list[list[int]]:
