@@ -77,40 +77,26 @@ def test_many_environments_of_a_worker_are_asked_in_one_call() -> None:
     assert exchanged < asked / 2
 
 
-@pytest.mark.parametrize("fault", ["raise", "kill", "hang"])
-def test_a_fault_is_retried_on_another_worker_and_the_neighbours_finish(
-    fault: str, tmp_path: Path
-) -> None:
-    once = f"{fault} {tmp_path / 'happened'}"
-    requests = [[*LOOK, once, *LOOK], *[LOOK] * 7]
+def test_faults_are_retried_on_another_worker_and_the_neighbours_finish(tmp_path: Path) -> None:
+    faults = ["raise", "kill", "hang"]
+    once = [[*LOOK, f"{fault} {tmp_path / fault}", *LOOK] for fault in faults]
     with EnvPool(FAULTY, workers=1, limits=Limits(step_seconds=1.0), cluster=LOCAL) as pool:
-        reports = run(pool, requests)
+        reports = run(pool, [*once, *[LOOK] * 5])
     assert [report.error for report in reports] == [None] * 8
-    assert reports[0].attempts == 2
-    assert (tmp_path / "happened").exists()
-    assert reports[0].result is not None
-    assert len(reports[0].result) == 8
+    assert all(report.attempts >= 2 for report in reports[:3])
+    assert all((tmp_path / fault).exists() for fault in faults)
+    assert [len(report.result or ()) for report in reports] == [8] * 3 + [4] * 5
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind", "attempts"),
-    [
-        ("raise", "ZeroDivisionError", 2),
-        ("kill", "WorkerDied", 2),
-        ("hang", "StepTimeout", 2),
-        ("final", "Gone", 1),
-    ],
-)
-def test_a_fault_that_stays_is_reported_and_costs_nobody_else(
-    fault: str, kind: str, attempts: int
-) -> None:
-    limits = Limits(step_seconds=0.5)
+def test_faults_that_stay_are_reported_and_cost_nobody_else() -> None:
+    kinds = {"raise": "ZeroDivisionError", "kill": "WorkerDied", "hang": "StepTimeout"}
+    kinds["final"] = "Gone"
+    limits = Limits(step_seconds=1.0)
     with EnvPool(FAULTY, workers=2, retries=1, limits=limits, cluster=LOCAL) as pool:
-        reports = run(pool, [LOOK, [fault], LOOK, LOOK])
-    assert [report.fault for report in reports] == [None, Fault.ENV, None, None]
-    assert reports[1].error is not None
-    assert reports[1].error["type"] == kind
-    assert reports[1].attempts == attempts
+        reports = run(pool, [LOOK, *[[fault] for fault in kinds], LOOK])
+    assert [report.fault for report in reports] == [None, *[Fault.ENV] * 4, None]
+    assert [r.error["type"] for r in reports if r.error] == list(kinds.values())
+    assert all(report.attempts >= 2 for report in reports[1:4])
 
 
 @pytest.mark.parametrize(
