@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-from longstep_envs.types import ContractError, Info
+from longstep_envs.types import ContractError, ErrorInfo, Info
 
 _INFO_TYPES: dict[str, type | tuple[type, ...]] = {
     "task_id": str,
@@ -91,8 +91,19 @@ def _check_inside(info: dict[str, Any]) -> None:
     for name, part in info.get("reward_parts", {}).items():
         _want_number(part, f"info['reward_parts'][{name!r}]")
     if "error" in info:
-        for key, wanted in _ERROR_TYPES.items():
-            _want(info["error"].get(key), wanted, f"info['error'][{key!r}]")
+        checked_error(info["error"], "info['error']")
+
+
+def checked_error(error: Any, what: str = "the error") -> ErrorInfo:
+    """`error` if it tells what went wrong as `ErrorInfo` does.
+
+    Raises:
+        ContractError: it does not; the text names the key.
+    """
+    _want(error, dict, what)
+    for key, wanted in _ERROR_TYPES.items():
+        _want(error.get(key), wanted, f"{what}[{key!r}]")
+    return cast("ErrorInfo", error)
 
 
 def _want(value: Any, wanted: type | tuple[type, ...], what: str) -> None:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from longstep_envs.contract import checked_error
 from longstep_envs.line import CLOSE_SECONDS, Line, Listener
 from longstep_envs.types import BadValueError, ContractError, EnvFaultError, ErrorInfo
 from longstep_envs.wire import Decoder, encode
@@ -154,7 +155,7 @@ class WorkerLink:
         if succeeded:
             future.set_result(value)
         else:
-            future.set_exception(EnvFaultError(value))
+            future.set_exception(_fault(value))
 
     def _watch(self) -> None:
         """Give the oldest request its time, from now: before, the worker was busy with others."""
@@ -176,6 +177,14 @@ class WorkerLink:
 
     def _die(self, words: str, blamed: bool) -> None:
         self.lose("WorkerDied", words, blamed=blamed)
+
+
+def _fault(told: Any) -> Exception:
+    """What a worker's report of an error becomes; code in its process may have sent anything."""
+    try:
+        return EnvFaultError(checked_error(told))
+    except ContractError as error:
+        return error
 
 
 def hello(recipe: Recipe) -> bytes:

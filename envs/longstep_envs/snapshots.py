@@ -7,6 +7,8 @@ from typing import Any
 from longstep_envs.types import ContractError, Snapshot, StopReason
 
 _REASONS = frozenset(StopReason)
+_LONGEST = 1e12
+"""Seconds; what is more is no time, and might be no finite number."""
 
 
 def pack(snapshot: Snapshot) -> list[Any]:
@@ -45,6 +47,8 @@ def _counters(outer: Any) -> tuple[float, int, StopReason | None] | None:
     match outer:
         case None:
             return None
+        case [bool() | int() | float() as elapsed, *_] if not abs(elapsed) < _LONGEST:
+            pass
         case [int() | float() as elapsed, int(invalid), None]:
             return float(elapsed), invalid, None
         case [int() | float() as elapsed, int(invalid), str(stopped)] if stopped in _REASONS:

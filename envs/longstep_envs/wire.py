@@ -13,6 +13,13 @@ MAX_FRAME = 64 * 2**20
 """Bytes; what is larger is a fault of the environment, not a value."""
 
 _LENGTH = struct.Struct(">I")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
@@ -53,10 +60,9 @@ class Decoder:
             if len(self._buffer) < end:
                 break
             try:
-                messages.append(
-                    json.loads(self._buffer[start + _LENGTH.size : end].decode("ascii"))
-                )
-            except ValueError as error:
+                text = self._buffer[start + _LENGTH.size : end].decode("ascii")
+                messages.append(_DECODER.decode(text))
+            except (ValueError, RecursionError) as error:
                 raise ContractError(f"a frame is not JSON: {error}") from error
             start = end
         del self._buffer[:start]
