@@ -15,6 +15,8 @@ from longstep_envs.types import DataError
 
 MOST_FILES = 100_000
 MOST_BYTES = 1 << 30
+_MOST_HEADER = 1 << 20
+"""Bytes of a name or of other words about one file, which tarfile takes into memory whole."""
 _LATEST = 1 << 32
 """The latest time that a file is given; an archive may claim any."""
 Entry = dict[str, Any]
@@ -98,6 +100,16 @@ class Tree:
         }
 
 
+class _Member(tarfile.TarInfo):
+    """An entry of an archive whose header is no larger than a header can be."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > _MOST_HEADER and not (self.isreg() or self.issparse()):
+            raise tarfile.ReadError(f"a header of {self.size} bytes; at most {_MOST_HEADER}")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+
 def load_tree(source: Path) -> Tree:
     """As `Tree.load`; an archive that many sandboxes start from is read once.
 
@@ -133,7 +145,7 @@ def _of_folder(root: Path) -> Iterator[tuple[Entry, bytes]]:
 
 def _of_tar(archive: Path) -> Iterator[tuple[Entry, bytes]]:
     folders = {"."}
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archive, tarinfo=_Member) as tar:
         for member in tar:
             path = _checked(member.name, archive)
             parents = [str(parent) for parent in PurePosixPath(path).parents]

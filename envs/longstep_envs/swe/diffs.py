@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from longstep_envs.types import DataError
 
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)", re.DOTALL)
+_COUNT = r"(\d{1,9})"
+_HUNK = re.compile(rf"@@ -{_COUNT}(?:,{_COUNT})? \+{_COUNT}(?:,{_COUNT})? @@(.*)", re.DOTALL)
 _NO_NEWLINE = "\\"
 _NOWHERE = "/dev/null"
 _TURNED = {" ": " ", "-": "+", "+": "-"}
@@ -225,7 +226,7 @@ class _Reader:
                     said[word] = line.removeprefix(word).strip()
             for word, side in (("rename from ", "old"), ("rename to ", "new")):
                 if line.startswith(word):
-                    said[side] = _unquoted(line.removeprefix(word).strip("\n"))
+                    said[side] = _checked(_unquoted(line.removeprefix(word).strip("\n")))
             self._at += 1
         said |= {"old": ""} if "new file mode" in said else {}
         return said | ({"new": ""} if "deleted file mode" in said else {})
