@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import re
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from longstep_envs.alfworld.problem import Problem, parse_problem
 from longstep_envs.data import DataFile, DataSpec, find_folder, hash_files
 from longstep_envs.types import DataError, TaskIds, UnknownNameError, text_hash
+from longstep_envs.untrusted import parse_json
 
 FOLDER = "json_2.1.1"
 SPLITS = ("train", "valid_seen", "valid_unseen")
@@ -41,6 +42,10 @@ DATA = DataSpec(
 )
 
 _PROBLEMS_KEPT = 512
+_LARGEST = 2**24
+"""Bytes of a game; those of the benchmark have a hundredth of it."""
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError)
+"""What the zipfile module raises of files that are corrupt, encrypted or packed in other ways."""
 _TAIL_BYTES = 4096
 _SOLVABLE = re.compile(rb'"solvable":\s*(true|false)')
 _TASK_LINE = re.compile(r'"Your task is to: (?:[^"\\]|\\.)*"')
@@ -95,7 +100,9 @@ class FolderSource:
 
     def read(self, game_id: str) -> bytes:
         """The bytes of a game's `game.tw-pddl`."""
-        return (self._folder / game_id / GAME_FILE).read_bytes()
+        path = self._folder / game_id / GAME_FILE
+        _refuse_large(path.stat().st_size)
+        return path.read_bytes()
 
 
 class ZipSource:
@@ -104,7 +111,10 @@ class ZipSource:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self.kind = "bundled mini games" if path == BUNDLED else f"games of {path.name}"
-        self._zip = zipfile.ZipFile(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (*_BAD_ZIP, ValueError, OSError) as error:
+            raise DataError(f"{path} is no zip file of games: {error}") from error
         self._lock = threading.Lock()  # a ZipFile has one file position
 
     def ids(self) -> tuple[str, ...]:
@@ -119,8 +129,10 @@ class ZipSource:
 
     def read(self, game_id: str) -> bytes:
         """The bytes of a game's `game.tw-pddl`."""
+        name = f"{game_id}/{GAME_FILE}"
+        _refuse_large(self._zip.getinfo(name).file_size)  # more than it tells is not unpacked
         with self._lock:
-            return self._zip.read(f"{game_id}/{GAME_FILE}")
+            return self._zip.read(name)
 
 
 class Games:
@@ -169,8 +181,8 @@ class Games:
         """
         where = f"{self._source.name}: {game_id}/{GAME_FILE}"
         try:
-            data = json.loads(self._source.read(game_id))
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            data = parse_json(self._source.read(game_id))
+        except (OSError, KeyError, *_BAD_ZIP) as error:
             raise DataError(f"{where} cannot be read: {error}") from error
         except ValueError as error:
             raise DataError(f"{where} is corrupt ({error}); generate or fetch it again") from error
@@ -253,6 +265,11 @@ def _maybe_solvable(path: Path) -> bool:
     return not marks or marks[-1] == b"true"
 
 
+def _refuse_large(size: int) -> None:
+    if size > _LARGEST:
+        raise OSError(f"it has {size:,} bytes; at most {_LARGEST:,}")
+
+
 def _mask_task(grammar: str) -> str:
     return _TASK_LINE.sub('""', grammar, count=1)
 
@@ -261,6 +278,6 @@ def _mask_task(grammar: str) -> str:
 def rules_fingerprint(domain: str, grammar: str) -> str:
     """A hash of what matters in a domain and a grammar: not comments, not white space."""
     digest = hashlib.sha256()
-    digest.update(_SPACE_OR_COMMENT.sub(" ", domain).strip().lower().encode())
-    digest.update(" ".join(grammar.split()).encode())
+    for text in (_SPACE_OR_COMMENT.sub(" ", domain).strip().lower(), " ".join(grammar.split())):
+        digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]

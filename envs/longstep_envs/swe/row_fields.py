@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
 
 Row = Mapping[str, Any]
 _IMAGE_KEYS = ("image", "image_name", "docker_image")
@@ -71,6 +71,6 @@ def parsed(json_text: str, key: str) -> Any:
         DataError: it is none.
     """
     try:
-        return json.loads(json_text)
+        return parse_json(json_text)
     except ValueError as error:
         raise DataError(f"{key} is no JSON: {error}") from error

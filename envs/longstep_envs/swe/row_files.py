@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,10 @@ from typing import Any
 
 from longstep_envs.packages import package
 from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
+
+_LARGEST = 2**30
+"""Bytes of rows, unpacked."""
 
 
 def read_row_file(path: Path) -> Iterator[Any]:
@@ -26,21 +29,28 @@ def read_row_file(path: Path) -> Iterator[Any]:
         raise DataError(f"{path}: wanted a file that ends in {', '.join(_READERS)}")
     try:
         yield from reader(path)
-    except (OSError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _text(path: Path) -> str:
-    data = path.read_bytes()
     try:
-        return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
+        return _unpacked(path).decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text: {error}") from error
 
 
+def _unpacked(path: Path) -> bytes:
+    with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
+        data: bytes = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise DataError(f"{path} holds more than {_LARGEST:,} bytes; part it into several files")
+    return data
+
+
 def _json(path: Path) -> Iterator[Any]:
     try:
-        rows = json.loads(_text(path))
+        rows = parse_json(_text(path))
     except ValueError as error:
         raise DataError(f"{path} is no JSON: {error}") from error
     if not isinstance(rows, list | dict):
@@ -52,7 +62,7 @@ def _lines(path: Path) -> Iterator[Any]:
     for line in _text(path).split("\n"):
         if line.strip():
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError as error:
                 yield DataError(f"it is no JSON: {error}")
 
@@ -62,7 +72,7 @@ def _parquet(path: Path) -> Iterator[Any]:
     try:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
             yield from batch.to_pylist()
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {error}") from error
 
 

@@ -62,6 +62,13 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self._game = _load(path)
+        try:
+            self._prepare()
+        except Exception as error:  # foreign code: what was read need not hold together
+            kind = type(error).__name__
+            raise DataError(f"{path}: the game does not hold together: {kind}: {error}") from error
+
+    def _prepare(self) -> None:
         self._names = Inform7Game(self._game)
         self._situations: OrderedDict[frozenset[Fact], Situation] = OrderedDict()
         self.start = frozenset(_plain(fact) for fact in self._game.world.facts)
@@ -69,6 +76,7 @@ class World:
         self.max_score: float = self._game.max_score
         room = self._game.infos[self._game.world.player_room.id]
         self.first_room = f"-= {str.title(room.name)} =-"
+        self.situation(self.start)
 
     @functools.cached_property
     def walkthrough(self) -> list[str]:

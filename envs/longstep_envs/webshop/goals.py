@@ -30,6 +30,8 @@ TEST, DEV = 500, 1000
 
 _PRICES = [10.0 * number for number in range(1, 100)]
 _NO_LIMIT = 1_000_000.0
+_MOST_CHOICES = 1_000_000
+"""Combinations of one product's options."""
 
 
 class Goal(NamedTuple):
@@ -151,7 +153,13 @@ def _draw_synthetic(
         if not product.instruction_attributes:
             raise DataError(f"{product.asin}: its instruction has no 'instruction_attributes'")
         limit = _draw_limit(price, rng)
-        for choice in range(math.prod(map(len, product.options.values()))):
+        choices = math.prod(map(len, product.options.values()))
+        if choices > _MOST_CHOICES:
+            raise DataError(
+                f"{product.asin}: 'customization_options' can be combined in {choices:,} ways, "
+                f"and each is a goal; at most {_MOST_CHOICES:,}"
+            )
+        for choice in range(choices):
             yield _Draft(row, choice, limit, product.instruction_attributes)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
 
 SYNTHETIC_IMAGES = "https://images.example/"
 """Where the images of generated products would lie: it marks them, whoever copies them."""
@@ -237,9 +238,9 @@ class _Reader:
             try:
                 value, self._at = self._decode(self._text, self._at)
                 return value
-            except json.JSONDecodeError as error:
+            except ValueError as error:
                 if len(self._text) - self._at > 2 * _CHUNK or not self._grow():
-                    raise self.problem(error.msg) from error
+                    raise self.problem(str(error)) from error
             except RecursionError as error:
                 raise self.problem(str(error)) from error
 
@@ -260,10 +261,10 @@ class _Reader:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8: {error}") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: truncated or malformed JSON: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: wanted a JSON object by asin, found {type(content).__name__}")
