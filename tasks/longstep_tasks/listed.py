@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-import gymnasium
-
+from longstep_envs.registry import make
 from longstep_tasks.taskset import TaskSet
 from longstep_tasks.types import Task, TaskDataError
 
@@ -15,9 +14,9 @@ def load_listed(env_id: str, split: str | None = None, **env_kwargs: Any) -> Tas
 
     Raises:
         TaskDataError: the environment has no such split.
+        UnknownNameError: there is no such environment; a name never imports what nobody registered.
     """
-    # "module:id" lets gymnasium import the module that registers the environments.
-    env = cast("Any", gymnasium.make(f"longstep_envs:{env_id}", **env_kwargs)).unwrapped
+    env = make(env_id, **env_kwargs)
     places = env.data.options if env.data is not None else ()
     try:
         tasks = [

@@ -32,7 +32,9 @@ def load_tasks(name: str, **options: Any) -> TaskSet:
         UnknownTaskSetError: no task set has that name.
         TaskDataError: there is no such split.
     """
-    target = name if "/" in name else TASKS.get(name)
+    if "/" in name:
+        return load_listed(name, **options)
+    target = TASKS.get(name)
     if target is None:
         close = difflib.get_close_matches(name, TASKS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
