@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Union, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+MOST_KEYS = 64
+"""Parts of one key path: tables within tables."""
+_MOST_CHARACTERS = 2**20
+# The parser of the standard library takes time by the square of the parts.
+_LONG_KEY = re.compile(rf"(?<![\w.-])(?:[\"'\w-]+\s*\.\s*){{{MOST_KEYS},}}")
 
 
 class Config(BaseModel):
@@ -16,6 +24,22 @@ class Config(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants"
     )
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What TOML says that anything may have written.
+
+    Raises:
+        ValueError: it is none, or larger or nested deeper than anybody would write it.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"it has {len(text):,} characters; at most {_MOST_CHARACTERS:,}")
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {MOST_KEYS} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def key_of(registry: Callable[[], Iterable[str]]) -> AfterValidator:

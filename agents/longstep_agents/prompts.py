@@ -165,5 +165,5 @@ def _template(path: Path | None) -> Template:
     )
     try:
         return environment.from_string(STEPWISE if path is None else path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, TemplateError) as error:
+    except (OSError, ValueError, RecursionError, TemplateError) as error:
         raise PromptError(f"the prompt's template {path} cannot be read: {error}") from error

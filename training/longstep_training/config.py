@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -13,7 +12,15 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from longstep_agents.config import Config, choice_of, key_of, one_of, refusal
+from longstep_agents.config import (
+    MOST_KEYS,
+    Config,
+    choice_of,
+    key_of,
+    one_of,
+    parse_toml,
+    refusal,
+)
 from longstep_envs.types import LongstepError
 from longstep_training.toml import format_toml
 
@@ -114,15 +121,17 @@ def parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     """The key path and the value of `a.b=c`; what is not a TOML value is taken as text.
 
     Raises:
-        ConfigError: there is no `=`, or a part of the key is empty.
+        ConfigError: there is no `=`, or a part of the key is empty, or it has too many.
     """
     key, equals, text = override.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):
         raise ConfigError(f"an override is written key.path=value, got {_show(override)}")
+    if len(parts) > MOST_KEYS:
+        raise ConfigError(f"{_show(override)}: a key has at most {MOST_KEYS} parts")
     try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        table = parse_toml(f"value = {text}")
+    except ValueError:
         return parts, text
     return parts, table["value"] if table.keys() == {"value"} else text
 
@@ -145,19 +154,19 @@ def _read_extended(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
-    if not isinstance(parent, str):
+    if not isinstance(parent, str) or "\0" in parent:
         raise ConfigError(f"{path}: extends: wanted a path in quotes, got {_show(parent)}")
     return _merge(_read_extended(path.parent / parent, (*chain, resolved)), tree)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no config file {path}; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a text file: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 

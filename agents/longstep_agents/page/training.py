@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from longstep_agents.config import parse_toml
 from longstep_agents.page.episodes import Episode, columns, read_episode
 from longstep_agents.page.lines import Lines, Place
 from longstep_agents.page.reliability import reliability
@@ -104,8 +104,8 @@ class TrainingRun:
         if not path.exists():
             return {}, 0
         try:
-            return plain(tomllib.loads(path.read_text("utf-8", errors="replace"))), 0
-        except (tomllib.TOMLDecodeError, RecursionError):
+            return plain(parse_toml(path.read_text("utf-8", errors="replace"))), 0
+        except ValueError:
             return {}, 1
 
     def _ended(self, config: Mapping[str, Any]) -> bool:
