@@ -59,6 +59,7 @@ class TextEncoder:
         return [m[1] for m in self._spelling.finditer(text)] if self._spelling else []
 
     def _encode(self, text: str) -> tuple[int, ...]:
+        text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
         cuts = [m.start() + 1 for m in self._spelling.finditer(text)] if self._spelling else []
         ids: list[int] = []
         for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
