@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from longstep_agents.types import Completion, Step, Trajectory
+from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
 
 if TYPE_CHECKING:  # it brings transformers
     from longstep_agents.encoding import TextDecoder
@@ -172,11 +174,22 @@ def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a last line that was cut off by a crash is ignored."""
+    """All whole lines; a last line that was cut off by a crash is ignored.
+
+    Raises:
+        DataError: a line holds no object; it names the file and the line.
+    """
     if not path.exists():
         return []
-    text = path.read_text("utf-8")
-    lines = text.splitlines()
-    if text and not text.endswith("\n"):
-        lines = lines[:-1]
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = parse_json(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error}); was the file changed since?") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a {type(row).__name__}; wanted a JSON object")
+    return row

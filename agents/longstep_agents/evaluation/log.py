@@ -8,14 +8,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longstep_agents.evaluation.plan import Key
 from longstep_agents.trace import append_rows, read_rows
 from longstep_agents.types import Outcome
 from longstep_envs.types import BadValueError, DataError
+from longstep_envs.untrusted import parse_json
 
 HEADER = "evaluation.json"
 EPISODES = "episodes"
@@ -25,6 +27,48 @@ _FAULTS = (Outcome.ENV_ERROR, Outcome.INFRA_ERROR, Outcome.CANCELLED)
 _SHOWN_LINES = 40
 
 Row = dict[str, Any]
+_Number = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class _Kept(BaseModel):
+    """Of what a file holds, that which is reckoned with: whoever wrote it, it is of these types."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class _Tokens(_Kept):
+    prompt: _Number
+    sampled: _Number
+
+
+class _Line(_Kept):
+    """An episode."""
+
+    part: str
+    task_id: str
+    task_type: str
+    attempt: int
+    outcome: str
+    stop_reason: str
+    success: bool
+    score: Annotated[float, Field(ge=0, le=1)]
+    turns: Annotated[int, Field(ge=0, lt=2**31)]
+    seconds: _Number
+    tokens: _Tokens
+    cost: _Number | None = None
+
+
+class _Part(_Kept):
+    name: str
+    metric: Literal["success", "score"]
+
+
+class _Asked(_Kept):
+    parts: list[_Part]
+
+
+class _Header(_Kept):
+    asked: _Asked
 
 
 class EvaluationLog:
@@ -72,7 +116,7 @@ class EvaluationLog:
         except BaseException:
             self._lock.release()
             raise
-        self.rows = read_rows(self._path)
+        self.rows = _read_episodes(self._path)
 
     def add(self, row: Row) -> None:
         """Keep an episode."""
@@ -101,12 +145,12 @@ def read_evaluation(folder: Path) -> tuple[dict[str, Any], list[Row]]:
 
     Raises:
         BadValueError: it holds no evaluation.
-        DataError: its header cannot be read.
+        DataError: its header or a line cannot be read.
     """
     known = folder / HEADER
     if not known.exists():
         raise BadValueError(f"{folder} holds no evaluation: there is no {HEADER}")
-    return read_header(known), read_rows(folder / EPISODES / _FILE)
+    return read_header(known), _read_episodes(folder / EPISODES / _FILE)
 
 
 def key_of(row: Row) -> Key:
@@ -146,12 +190,32 @@ def read_header(path: Path) -> dict[str, Any]:
         DataError: nothing of that stands there.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found: dict[str, Any] = parse_json(path.read_bytes())
+        if not isinstance(found, dict) or not isinstance(found.get("asked"), dict):
+            raise DataError(
+                f"{path}: wanted a table with the key 'asked', as evaluations begin with"
+            )
+        _Header.model_validate(found)
+    except ValidationError as error:
+        raise DataError(f"{path}: {_first_problem(error)}") from None
     except ValueError as error:
         raise DataError(f"{path} holds no JSON: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("asked"), dict):
-        raise DataError(f"{path}: wanted a table with the key 'asked', as evaluations begin with")
     return found
+
+
+def _read_episodes(path: Path) -> list[Row]:
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        try:
+            _Line.model_validate(row)
+        except ValidationError as error:
+            raise DataError(f"{path}, line {number}: {_first_problem(error)}") from None
+    return rows
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"key {'.'.join(map(str, first['loc']))!r:.200}: {first['msg']}"
 
 
 def _write(path: Path, header: Mapping[str, Any]) -> None:

@@ -20,8 +20,15 @@ from longstep_tasks.types import Task
 Row = Mapping[str, Any]
 _ENVIRONMENT = "environment"
 _STEP_SECONDS = 300.0
-_NEEDED = {"task_id", "steps", "final_observation", "success", "score"}
-_NEEDED_OF_STEP = {"observation", "action", "reward", "state_key"}
+_NUMBER = (int, float)
+_NEEDED = {
+    "task_id": str,
+    "steps": list,
+    "final_observation": str,
+    "success": bool,
+    "score": _NUMBER,
+}
+_NEEDED_OF_STEP = {"observation": str, "action": str, "reward": _NUMBER, "state_key": str}
 _CONTEXT = 60
 """Characters that are shown around the first that differs."""
 
@@ -96,19 +103,23 @@ def evaluation_worlds(header: Mapping[str, Any]) -> Worlds:
 
     Raises:
         TasksError: the data of the tasks is not here.
+        BadValueError: the header does not tell which they are.
     """
     known = {one.name for one in fields(Part)}
     found: dict[tuple[str, str], Task] = {}
     for told in header["asked"]["parts"]:
-        part = Part(**{name: value for name, value in told.items() if name in known})
+        try:
+            part = Part(**{name: value for name, value in told.items() if name in known})
+        except TypeError as error:
+            raise BadValueError(f"the header tells of no tasks to play: {error}") from error
         found |= {(part.name, task.id): task for task in replace(part, count=None).load()}
 
     def world(row: Row) -> World:
-        task = found.get((row["part"], row["task_id"]))
+        task = found.get((str(row.get("part")), str(row.get("task_id"))))
         if task is None:
             raise BadValueError(
-                f"task {row['task_id']!r} of {row['part']!r} is not among the tasks that are here; "
-                "the episodes were played on other data"
+                f"task {row.get('task_id')!r:.200} of {row.get('part')!r:.200} is not among the "
+                "tasks that are here; the episodes were played on other data"
             )
         return World(task.env_id, task.env_kwargs)
 
@@ -228,8 +239,16 @@ def _unplayable(row: Row) -> str:
         return "fault"
     if not isinstance(row.get("seed"), int):
         return "no seed"  # as of runs before rows held one
-    whole = row.keys() >= _NEEDED and all(step.keys() >= _NEEDED_OF_STEP for step in row["steps"])
+    steps = row.get("steps")
+    whole = _holds(row, _NEEDED) and all(_holds(step, _NEEDED_OF_STEP) for step in steps or ())
     return "" if whole else "incomplete"
+
+
+def _holds(told: Any, needed: Mapping[str, Any]) -> bool:
+    """Whether a record has these keys, each with a value of its kind."""
+    return isinstance(told, dict) and all(
+        isinstance(told.get(k), kind) for k, kind in needed.items()
+    )
 
 
 def _by_world(
@@ -281,8 +300,9 @@ def _reward(step: Row, world: World) -> float | None:
     """What the record tells of the environment's reward."""
     if not world.reward:
         return None if world.reward is None else step["reward"]
-    found: float | None = step.get("parts", {}).get(world.reward)
-    return found
+    parts = step.get("parts")
+    found = parts.get(world.reward) if isinstance(parts, dict) else None
+    return found if isinstance(found, _NUMBER) else None
 
 
 def _same_text(recorded: str, said: str, world: World) -> bool:

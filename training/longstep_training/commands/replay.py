@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel, ValidationError
 
+from longstep_agents.config import parse_toml
+from longstep_agents.page.values import table
 from longstep_envs.types import DataError
 from longstep_training.commands.options import AsJson
 from longstep_training.terminal import clean, progress_bar
@@ -20,6 +22,24 @@ if TYPE_CHECKING:
     from longstep_agents.page.lines import Place
 
 _CONFIG = "config.toml"
+
+
+class _Source(BaseModel):
+    env_id: str
+    env_kwargs: dict[str, Any] = {}
+
+
+class _Set(BaseModel):
+    name: str
+    tasks: _Source
+
+
+class _Played(BaseModel):
+    """What of a training run's config tells of the environments that were played."""
+
+    train: _Source
+    evaluation: list[_Set] = []
+    rl: dict[str, Any] = {}
 
 
 def replay(
@@ -69,37 +89,41 @@ def _find(folder: Path) -> tuple[list[Place], Worlds]:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = tomllib.loads(path.read_text("utf-8"))
+        config = parse_toml(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read, which tells what was played: {error}") from None
-    if "train" not in config:
-        raise DataError(f"{path}: wanted the key 'train', as every training run's config has")
-    return config
+    try:
+        return _Played.model_validate(config).model_dump()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: wanted the key {place!r}: {first['msg']}") from None
 
 
 def _training_worlds(config: Mapping[str, Any]) -> Worlds:
     """The worlds of a training run's episodes, from its config."""
     from longstep_agents.evaluation.replay import World
 
-    rl = config.get("rl", {})
+    rl = config["rl"]
     hints = "strategy" in rl
-    training = World(**_source(config["train"]), reward=_own_reward(rl), hints=hints)
-    sets = {one["name"]: World(**_source(one["tasks"])) for one in config.get("evaluation", ())}
+    training = World(**config["train"], reward=_own_reward(rl), hints=hints)
+    sets = {one["name"]: World(**one["tasks"]) for one in config["evaluation"]}
 
     def world(row: Row) -> World:
-        return sets[row["part"]] if row["phase"] == "eval" else training
+        if row.get("phase") != "eval":
+            return training
+        name = str(row.get("part"))
+        if name not in sets:
+            raise DataError(f"the config has no evaluation set {name!r:.200}")
+        return sets[name]
 
     return world
 
 
-def _source(tasks: Mapping[str, Any]) -> dict[str, Any]:
-    return {"env_id": tasks["env_id"], "env_kwargs": tasks.get("env_kwargs", {})}
-
-
 def _own_reward(rl: Mapping[str, Any]) -> str | None:
     """The part of the trainer's rewards that is the environment's reward, unless it is changed."""
-    rewards = rl.get("rewards", {})
-    term = rewards.get("terms", {}).get("environment")
+    rewards = table(rl.get("rewards"))
+    term = table(rewards.get("terms")).get("environment")
     shaped = isinstance(term, Mapping) and term.get("shape")
     return None if term is None or shaped or rewards.get("gates") else "environment"
 
