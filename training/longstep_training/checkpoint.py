@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
 from longstep_training.optimizer_state import read_optimizer, write_optimizer
 from longstep_training.policy import load_model, load_tokenizer
 from longstep_training.shards import unsharded_class, whole_state
@@ -104,9 +105,12 @@ def read_checkpoint(folder: Path) -> Progress:
         DataError: a file is missing or was changed since.
     """
     try:
-        hashes = json.loads((folder / MANIFEST).read_text())
+        hashes = dict(parse_json((folder / MANIFEST).read_bytes()))
+        outside = [name for name in hashes if {"", "..", "/"} & set(Path(name).parts)]
+        if outside:
+            raise ValueError(f"{MANIFEST} names {outside[0]!r:.80}, which lies outside")
         wrong = [name for name, digest in hashes.items() if _hash(folder / name) != digest]
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{folder} is not a checkpoint: {error}") from error
     if wrong:
         raise DataError(
@@ -139,7 +143,9 @@ def restore(folder: Path, updater: Updater) -> None:
     Raises:
         DataError: the optimiser's state is not there, or of another model.
     """
-    saved = unsharded_class(updater.model).from_pretrained(folder, dtype=torch.float32)
+    saved = unsharded_class(updater.model).from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True
+    )
     whole = StateDictOptions(full_state_dict=True)
     set_model_state_dict(updater.model, saved.state_dict(), options=whole)
     read_optimizer(updater, folder)
@@ -152,8 +158,8 @@ def read_methods(folder: Path) -> dict[str, Any]:
         DataError: the checkpoint does not say.
     """
     try:
-        methods: dict[str, Any] = json.loads((folder / METHODS).read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        methods: dict[str, Any] = dict(parse_json((folder / METHODS).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(
             f"checkpoint {folder}: {METHODS} cannot be read ({type(error).__name__}: {error}); "
             "delete the folder to resume from the one before"
@@ -215,7 +221,7 @@ def _remove(folder: Path) -> None:
 
 def _progress_of(folder: Path) -> Progress:
     try:
-        state = json.loads((folder / "progress.json").read_text())
+        state = parse_json((folder / "progress.json").read_bytes())
         return Progress(**state)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -23,7 +23,7 @@ from longstep_training.batch import Batch, Row, build_row
 from longstep_training.config import Config
 from longstep_training.credit.gae import GAEConfig, value_targets
 from longstep_training.loss.value import ValueLossConfig, clipped_value_loss
-from longstep_training.policy import computing
+from longstep_training.policy import ONLY_DATA, computing
 from longstep_training.shards import whole_state
 from longstep_training.updater import OptimizerConfig, Schedule
 
@@ -69,7 +69,7 @@ def load_critic(folder: Path) -> PreTrainedModel:
     """A critic from a folder that `save_critic` wrote."""
     disable_progress_bar()
     critic: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(
-        folder, attn_implementation=ATTENTION, dtype=torch.float32
+        folder, attn_implementation=ATTENTION, dtype=torch.float32, **ONLY_DATA
     )
     critic.eval()
     return critic

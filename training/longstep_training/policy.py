@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,13 +22,27 @@ from longstep_agents.attention import ATTENTION
 from longstep_envs.types import DataError
 from longstep_training.blocks import running
 
+ONLY_DATA: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+"""For `from_pretrained`: a folder is data, whoever made it. It would otherwise unpickle weights,
+and ask at the terminal whether to run code that lies beside them."""
+
 
 def load_model(folder: Path) -> PreTrainedModel:
-    """A causal LM from a folder in Hugging Face format, with longstep's packed attention."""
+    """A causal LM from a folder in Hugging Face format, with longstep's packed attention.
+
+    Raises:
+        DataError: there is none, or it is pickled or brings code of its own, which is never run.
+    """
     disable_progress_bar()
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, attn_implementation=ATTENTION, dtype=torch.float32
-    )
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation=ATTENTION, dtype=torch.float32, **ONLY_DATA
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DataError(
+            f"{folder} holds no policy that can be loaded: {str(error)[:500]} (wanted a model that "
+            "transformers knows, its weights in safetensors)"
+        ) from error
     return model
 
 
@@ -67,7 +82,9 @@ def load_tokenizer(folder: Path, model: PreTrainedModel) -> PreTrainedTokenizerB
     Raises:
         DataError: it does not fit the weights, or has no chat template.
     """
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=False
+    )
     rows: int = model.config.vocab_size
     if len(tokenizer) > rows:
         raise DataError(
