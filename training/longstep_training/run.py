@@ -34,6 +34,7 @@ from longstep_training.departure import Countdown, Departure
 from longstep_training.entropy import ENTROPY
 from longstep_training.evaluate import evaluation_row
 from longstep_training.interruption import Interruption
+from longstep_training.lean import make_lean
 from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
 from longstep_training.player import Player
@@ -306,6 +307,8 @@ class Run:
         run = self.config.run
         nn.Module.to(model, self.world.device)
         compute_in(run.precision, model)
+        if run.lean:
+            make_lean(model)
         run_blocks(model, run.activation_checkpointing, compiled=run.compile)
         return shard(model, self.world, run.precision) if run.shard else model
 
