@@ -2,9 +2,9 @@
 
     python peer_trl.py SIZES
 
-SIZES is a JSON object with the sizes of the workload. Prints one JSON line. Needs `trl`, which
-is not installed with us. As in TRL's own examples, every turn reads the whole talk again with
-`model.generate`.
+SIZES is a JSON object with the sizes of the workload. Does a step for each line that it reads, and
+prints one. Needs `trl`, which is not installed with us. As in TRL's own examples, every turn reads
+the whole talk again with `model.generate`.
 """
 
 import json
@@ -53,13 +53,14 @@ class Rollout:
             [draw.randrange(10, 2000) for _ in range(sizes[name])]
             for name in ("prompt_tokens", "observation_tokens")
         )
-        self.seconds: list[tuple[float, float]] = []
+        self.seconds = 0.0
+        """CPU seconds of the last rollout."""
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """What TRL asks for: the tokens of every episode, and which of them were sampled."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         model.eval()
-        clocks = time.process_time(), time.perf_counter()
+        began = time.process_time()
         rows = [list(self.prompt) for _ in range(self.episodes)]
         logprobs: list[list[float]] = [[] for _ in rows]
         for _ in range(self.sizes["turns"]):
@@ -67,7 +68,7 @@ class Rollout:
             for i, row in enumerate(rows):
                 row += new[i].tolist() + self.seen
                 logprobs[i] += scores[i].tolist() + [0.0] * len(self.seen)
-        self.seconds.append((time.process_time() - clocks[0], time.perf_counter() - clocks[1]))
+        self.seconds = time.process_time() - began
         model.train()
         turn = [1] * self.sizes["action_tokens"] + [0] * len(self.seen)
         return {
@@ -96,22 +97,26 @@ class Rollout:
 
 
 class Steps(TrainerCallback):
-    """Takes the CPU seconds of whole steps."""
+    """Waits for a line before each step, and tells in another what CPU seconds it took."""
 
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
+    def __init__(self, rollout: Rollout) -> None:
+        self._rollout = rollout
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """A step begins: its rollout comes first."""
+        sys.stdin.readline()
         self._began = time.process_time()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """A step has ended, its optimiser's too."""
-        self.seconds.append(time.process_time() - self._began)
+        seconds = time.process_time() - self._began
+        told = {"rollout": self._rollout.seconds, "update": seconds - self._rollout.seconds}
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
 
 
 def main(sizes: dict[str, Any]) -> None:
-    """Run TRL's trainer for so many iterations, the first of which warms up."""
+    """Run TRL's trainer for so many steps."""
     torch.set_num_threads(1)
     rollout = Rollout(sizes)
     row = sizes["turns"] * (sizes["action_tokens"] + sizes["observation_tokens"])
@@ -120,7 +125,7 @@ def main(sizes: dict[str, Any]) -> None:
         per_device_train_batch_size=8,
         gradient_accumulation_steps=rollout.episodes // 8,
         num_generations=sizes["siblings"],
-        max_steps=sizes["repeats"] + 1,
+        max_steps=sizes["steps"],
         max_completion_length=row,
         report_to=[],
         save_strategy="no",
@@ -138,15 +143,8 @@ def main(sizes: dict[str, Any]) -> None:
         processing_class=make_tokenizer(sizes["model"]["vocab_size"]),
         rollout_func=rollout,
     )
-    steps = Steps()
-    trainer.add_callback(steps)
+    trainer.add_callback(Steps(rollout))
     trainer.train()
-    updates = [
-        step - rollout for step, (rollout, _) in zip(steps.seconds, rollout.seconds, strict=True)
-    ]
-    sampled = rollout.episodes * sizes["turns"] * sizes["action_tokens"]
-    told = {"tokens": sampled, "seconds": rollout.seconds[1:], "updates": updates[1:]}
-    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Updates, and whole steps, beside TRL's GRPO trainer on the same work, in one run.
 
-    python benchmarks/update.py [--repeats 3] [--trl-python VENV/bin/python]
+    python benchmarks/update.py [--repeats 3] [--trl-python VENV/bin/python] [--json]
 
 The workload is that of `rollout.py`: 32 episodes of 8 turns. An update is one step of AdamW on all
 of them, 14,336 tokens of which 4,096 were sampled. What is compared is CPU seconds, one thread
@@ -9,10 +9,11 @@ each; a step is a rollout and an update.
 
 from __future__ import annotations
 
-import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,50 +21,67 @@ from typing import Annotated
 
 import torch
 import typer
-from rollout import (  # type: ignore[import-not-found]  # beside this file
-    Player,
-    make_model,
-    measure_trl,
+from comparison import Comparison, show  # type: ignore[import-not-found]  # beside this file
+from fixed_work import (  # type: ignore[import-not-found]
+    LIMIT,
+    PRODUCTS,
+    Trl,
+    least_rollout,
+    least_update,
 )
+from rollout import Player, make_model  # type: ignore[import-not-found]
 
 from longstep_agents.types import Group
-from longstep_training.batch import build_rows, pack
+from longstep_training.batch import build_rows
 from longstep_training.distributed import World
-from longstep_training.policy import compute_in
+from longstep_training.lean import make_lean
+from longstep_training.policy import Precision, compute_in
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
 from longstep_training.updater import OptimizerConfig, Updater
 
-SIDES: dict[str, tuple[dict[str, object], bool, bool]] = {
-    "longstep": ({}, True, False),
-    "beginnings not shared": ({}, False, False),
-    "in bfloat16": ({"dtype": "bfloat16"}, True, True),
+PLAIN, TRL = "as transformers computes it", "TRL"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One set of options, and how much faster than TRL updates and steps should be."""
+
+    precision: Precision = "float32"
+    lean: bool = False
+    share: bool = True
+    goals: tuple[float | None, float | None] = (None, None)
+
+
+WAYS = {
+    PLAIN: Way(share=False),
+    "beginnings shared": Way(),
+    "and lean": Way(lean=True, goals=(1.7, 3.0)),
+    "and in bfloat16": Way("bfloat16", lean=True, goals=(3.0, 4.5)),
 }
-"""Options of the engine; whether the update shares beginnings, and computes in bfloat16."""
 
 
 class Side:
-    """Plays and learns with one set of options."""
+    """Plays and learns in one way."""
 
-    def __init__(self, engine: dict[str, object], *, share: bool, half: bool) -> None:
-        self._model = make_model()
-        self._player = Player(self._model, engine)
-        compute_in("bfloat16" if half else "float32", self._model)
-        config = OptimizerConfig(share=share, token_budget=8_192, learning_rate=1e-6)
-        self._updater = Updater(self._model, config, World())
-        self._share = share
-        self.seconds: list[tuple[float, float]] = []
-        """Of each repetition's rollout and update."""
-        self.computed = 0
+    def __init__(self, way: Way) -> None:
+        model = make_model()
+        rounded = way.precision == "bfloat16"
+        options = {"share_prefixes": True} | ({"dtype": "bfloat16"} if rounded else {})
+        self._player = Player(model, options)
+        compute_in(way.precision, model)
+        if way.lean:
+            make_lean(model)
+        config = OptimizerConfig(share=way.share, learning_rate=1e-6)
+        self._updater = Updater(model, config, World())
+        self._objective = partial(policy_loss, model, config=ReinforcementConfig())
 
-    def step(self) -> None:
-        """One rollout and one update."""
+    def step(self) -> tuple[float, float]:
+        """CPU seconds of one rollout and of one update."""
         groups, rollout = self._player.play_groups()
         rows = build_rows(groups, _credit(groups))
-        objective = partial(policy_loss, self._model, config=ReinforcementConfig())
         begin = time.process_time()
-        self._updater.step(rows, objective)
-        self.seconds.append((rollout, time.process_time() - begin))
-        self.computed = sum(len(b.ids_N) for b in pack(rows, 8_192, share=self._share))
+        self._updater.step(rows, self._objective)
+        return rollout, time.process_time() - begin
 
 
 def _credit(groups: Sequence[Group]) -> list[list[list[float]]]:
@@ -79,37 +97,41 @@ def main(
     trl_python: Annotated[
         Path | None, typer.Option(help="A Python that has trl; left out without.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure, and print the table."""
     torch.set_num_threads(1)
-    typer.echo(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}\n")
-    sides = {name: Side(e, share=s, half=h) for name, (e, s, h) in SIDES.items()}
-    for _ in range(repeats + 1):
-        for side in sides.values():
-            side.step()
-    seconds = {name: side.seconds[1:] for name, side in sides.items()}
-    if trl_python is not None:
-        trl = measure_trl(trl_python, repeats)
-        rollouts = [cpu for cpu, _ in trl["seconds"]]
-        seconds["TRL"] = list(zip(rollouts, trl["updates"], strict=True))
-    columns = ("", "rollout s", "update s", "step s", "update to TRL", "step to TRL", "computed")
-    typer.echo(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-    for name, found in seconds.items():
-        rollout, update, step = _medians(found)
-        ratios = " | "
-        if "TRL" in seconds:
-            _, update_trl, step_trl = _medians(seconds["TRL"])
-            ratios = f"{update_trl / update:.2f} | {step_trl / step:.2f}"
-        computed = f"{sides[name].computed:,}" if name in sides else ""
-        typer.echo(
-            f"| {name} | {rollout:.2f} | {update:.2f} | {step:.2f} | {ratios} | {computed} |"
-        )
-    typer.echo(f"\nload average now {os.getloadavg()[0]:.1f}")
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in [*WAYS, TRL]}
+    with ExitStack() as stack:
+        sides: dict[str, Side | Trl] = {name: Side(way) for name, way in WAYS.items()}
+        if trl_python:
+            sides[TRL] = stack.enter_context(Trl(trl_python, repeats + 1))
+        for _ in range(repeats + 1):
+            for name, side in sides.items():
+                seconds[name].append(side.step())
+    show(list(_compared(seconds, TRL if trl_python else PLAIN)), as_json=as_json)
 
 
-def _medians(found: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    rollouts, updates = zip(*found, strict=True)
-    return median(rollouts), median(updates), median(r + u for r, u in found)
+def _compared(
+    seconds: Mapping[str, Sequence[tuple[float, float]]], beside: str
+) -> Iterator[Comparison]:
+    """Updates, then whole steps; the first of each, which warmed up, is left out."""
+    measured = {name: found[1:] for name, found in seconds.items() if found}
+    updates = {name: median(update for _, update in found) for name, found in measured.items()}
+    steps = {name: median(map(sum, found)) for name, found in measured.items()}
+    for kind, medians in (("update", updates), ("step", steps)):
+        for name, way in WAYS.items():
+            dtype = getattr(torch, way.precision)
+            least = least_update(dtype) + (least_rollout(dtype) if kind == "step" else 0.0)
+            goal = way.goals[kind == "step"] if beside == TRL else None
+            yield Comparison(
+                f"{kind}, {name}",
+                ours=medians[name],
+                theirs=medians[beside],
+                goal=goal,
+                least=least,
+                limit=PRODUCTS if kind == "update" else LIMIT,
+            )
 
 
 if __name__ == "__main__":
