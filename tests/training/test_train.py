@@ -86,7 +86,8 @@ def weights(run: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.rglob("*.safetensors")):
         for key, value in load_file(path).items():
-            found[f"{path.name} {key}"] = value.numpy().tobytes()
+            # Which process writes what all have is chance.
+            found[f"{path.parent.name} {key}"] = value.numpy().tobytes()
     return found
 
 
