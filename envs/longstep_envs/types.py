@@ -116,6 +116,10 @@ class Info(TypedDict, total=False):
     """Anything that is not one of the reserved keys."""
 
 
+_MOST = 10**8
+"""Of any limit; what is larger was a slip of the hand, and would limit nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one episode, enforced outside the environment. None means unlimited."""
@@ -133,9 +137,10 @@ class Limits:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value <= _MOST:
                 raise BadValueError(
-                    f"Limits.{limit.name} is {value!r}; it must be above 0, or None for no limit"
+                    f"Limits.{limit.name} is {value!r}; it must be above 0 and at most {_MOST:,}, "
+                    "or None for no limit"
                 )
 
 
