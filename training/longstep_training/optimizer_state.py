@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
 from longstep_training.updater import Updater
 
 TENSORS = "optimizer"
@@ -72,7 +73,7 @@ def read_optimizer(updater: Updater, folder: Path) -> None:
 
 def _steps(folder: Path) -> int:
     try:
-        steps = int(json.loads((folder / COUNTERS).read_text())["steps"])
+        steps = int(parse_json((folder / COUNTERS).read_bytes())["steps"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"checkpoint {folder}: {COUNTERS} cannot be read ({type(error).__name__}: {error})"

@@ -21,6 +21,7 @@ from longstep_agents.rollout import EpisodeRequest
 from longstep_agents.suspension import Flight, Suspended
 from longstep_agents.types import Trajectory
 from longstep_envs.types import DataError
+from longstep_envs.untrusted import parse_json
 from longstep_training.distributed import World
 
 FOLDER = "in-flight"
@@ -143,14 +144,14 @@ def read_in_flight(
 ) -> tuple[dict[str, Any], CacheState | None] | None:
     """This process's part of what goes with the policy of `version`; None where nothing does."""
     try:
-        manifest = json.loads((run / FOLDER / _MANIFEST).read_text("utf-8"))
+        manifest = parse_json((run / FOLDER / _MANIFEST).read_bytes())
         sound = all(_hash(run / FOLDER / n) == hashed for n, hashed in manifest["files"].items())
-    except (OSError, ValueError, KeyError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # half written, or not ours: the episodes are played from their beginning
     if not sound or (manifest["policy_version"], manifest["processes"]) != (version, world.size):
         return None
     path = run / FOLDER / f"rank-{world.rank}.json"
-    told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    told: dict[str, Any] = parse_json(path.read_bytes())
     engine = told.pop("engine")
     if engine is None:
         return told, None
