@@ -1,7 +1,7 @@
 """Feeds hostile input to everything that reads input, and counts what is neither read nor refused.
 
-    python -m benchmarks.reliability.fuzz                  every target, and the results file
-    python -m benchmarks.reliability.fuzz parser/hermes    some, and no file
+    python -m benchmarks.reliability.fuzz                              every target
+    python -m benchmarks.reliability.fuzz parser/hermes --count 500    some, and no result
 
 Each target runs in a process of its own, whose memory is capped. An input may end in a value or in
 an error that is meant for the user; every other exception is a crash, and more than a second of
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from benchmarks.reliability.evidence import save
+from benchmarks.reliability.evidence import load, save
 from benchmarks.reliability.fuzz_targets import TARGETS, Target, open_target
 from benchmarks.reliability.mutation import Mutator, drawn
 
@@ -70,7 +70,8 @@ def attack(target: Target, count: int, seed: int) -> Findings:
     """Feed mutated inputs to a target, after its valid ones, of which it has to take some."""
     found, kinds = Findings(), Counter[str]()
     with _interrupting():
-        problems = {_outcome(target, valid, kinds) for valid in target.seeds} - {("", "")}
+        told = [_outcome(target, valid, kinds, WALL_SECONDS) for valid in target.seeds]
+    problems = set(told) - {("", "")}
     if problems or not kinds["value"]:
         raise RuntimeError(f"valid inputs are not taken: {kinds}, {problems}")
     kinds.clear()
@@ -95,10 +96,12 @@ def attack(target: Target, count: int, seed: int) -> Findings:
     return found
 
 
-def _outcome(target: Target, data: bytes, kinds: Counter[str]) -> tuple[str, str]:
+def _outcome(
+    target: Target, data: bytes, kinds: Counter[str], seconds: float = CPU_SECONDS
+) -> tuple[str, str]:
     """Count what comes of an input; where it crashed, if it did, and what was said."""
     try:
-        with _clock():
+        with _clock(seconds):
             target.feed(data)
     except _REFUSED:
         kinds["refused"] += 1
@@ -121,8 +124,8 @@ def _place(error: BaseException) -> str:
 
 
 @contextmanager
-def _clock() -> Iterator[None]:
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+def _clock(seconds: float) -> Iterator[None]:
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
     try:
         yield
@@ -170,25 +173,39 @@ def main(
     count: Annotated[int, typer.Option(help="Inputs of each; 0: as the target says.")] = 0,
     seed: int = 0,
     here: Annotated[bool, typer.Option(help="In this process, of the first target.")] = False,
+    missing: Annotated[bool, typer.Option(help="Those only that the results lack.")] = False,
 ) -> None:
-    """Attack targets."""
+    """Attack targets; a whole run of one takes its place in the results."""
     if here and names:
         resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
         found = run_here(names[0], count or TARGETS[names[0]].inputs, seed)
         typer.echo(json.dumps(asdict(found)))
         return
-    results: dict[str, Any] = {}
-    for name in names or TARGETS:
-        results[name] = run_apart(name, count or TARGETS[name].inputs, seed)
-        typer.echo(f"{name}: {json.dumps(results[name])}", err=True)
-    if not names:
-        keys = ("inputs", "values", "refused", "crashes", "hangs")
-        total = {key: sum(one[key] for one in results.values()) for key in keys}
-        limits = {"cpu_seconds": CPU_SECONDS, "wall_seconds": WALL_SECONDS, "data": DATA_BYTES}
-        what = "Hostile input to everything that reads input: neither a value nor an error is 0."
-        save("fuzz", what, {**total, "limits": limits, "targets": results})
-    if any(one["crashes"] or one["hangs"] for one in results.values()):
+    done = _known() if missing else {}
+    failed = False
+    for name in [one for one in names or TARGETS if one not in done]:
+        told = run_apart(name, count or TARGETS[name].inputs, seed)
+        typer.echo(f"{name}: {json.dumps(told)}", err=True)
+        failed |= bool(told["crashes"] or told["hangs"])
+        if not count:
+            _keep({**_known(), name: told})
+    if failed:
         raise typer.Exit(1)
+
+
+def _known() -> dict[str, Any]:
+    """What is in the results, of targets that there still are."""
+    found = load().get("fuzz", {"numbers": {"targets": {}}})["numbers"]["targets"]
+    return {name: told for name, told in found.items() if name in TARGETS}
+
+
+def _keep(results: dict[str, Any]) -> None:
+    keys = ("inputs", "values", "refused", "crashes", "hangs")
+    total = {key: sum(one[key] for one in results.values()) for key in keys}
+    limits = {"cpu_seconds": CPU_SECONDS, "wall_seconds": WALL_SECONDS, "data": DATA_BYTES}
+    what = "Hostile input to everything that reads input; what is neither a value nor an error."
+    ordered = {name: results[name] for name in TARGETS if name in results}
+    save("fuzz", what, {**total, "limits": limits, "targets": ordered})
 
 
 if __name__ == "__main__":
