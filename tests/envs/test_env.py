@@ -191,6 +191,7 @@ def test_an_episode_that_failed_or_ended_cannot_go_on() -> None:
         env.step("roll")
 
 
+@pytest.mark.case(15)
 @pytest.mark.parametrize("result", [(None, 0.0), (b"x", 0.0), ("x", float("nan")), ("x", 1.5)])
 def test_what_breaks_the_contract_is_refused(result: Any) -> None:
     env = Dice(result)

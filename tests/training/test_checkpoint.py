@@ -105,6 +105,7 @@ def test_a_checkpoint_is_a_model_that_transformers_loads_alone(
     assert torch.allclose(loaded(ids).logits, expected(ids).logits, atol=1e-6)
 
 
+@pytest.mark.case(28)
 @pytest.mark.parametrize(
     "name",
     [
@@ -130,6 +131,7 @@ def test_a_damaged_file_is_named(save: Save, name: str, fault: str) -> None:
         read_checkpoint(folder)
 
 
+@pytest.mark.case(28)
 def test_what_was_not_finished_is_no_checkpoint(save: Save, tmp_path: Path) -> None:
     whole = save()
     half = tmp_path / ".rl-000004.partial"

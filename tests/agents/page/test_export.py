@@ -65,6 +65,7 @@ def test_the_same_runs_give_the_same_bytes_and_leave_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
+@pytest.mark.case(42)
 def test_nothing_that_a_run_holds_is_markup(make_run: MakeRun, tmp_path: Path) -> None:
     page = export([make_run(hostile=True)], tmp_path / "page.html").read_text("utf-8")
     before, script, after = bundle(connect="'none'")
@@ -73,6 +74,7 @@ def test_nothing_that_a_run_holds_is_markup(make_run: MakeRun, tmp_path: Path) -
     assert "\u202e" in unpack(page)["household-seed0-0"][0]["final_observation"]
 
 
+@pytest.mark.case(42)
 @pytest.mark.parametrize("connect", ["'none'", "'self'"])
 def test_the_policy_names_the_one_script_and_the_one_style(connect: str) -> None:
     page = "".join(bundle(connect=connect))

@@ -173,6 +173,7 @@ def test_tries_are_told_and_the_last_one_counts(evaluations: Path, tmp_path: Pat
     assert run["parts"][0]["success"]["mean"] == 1.0
 
 
+@pytest.mark.case(42)
 def test_rows_of_the_wrong_types_do_no_harm(evaluations: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     shutil.copytree(evaluations / "expert", folder)

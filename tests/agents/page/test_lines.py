@@ -50,6 +50,7 @@ def test_a_file_that_was_written_anew_is_told(tmp_path: Path, renamed: bool) -> 
     assert lines.replaced()
 
 
+@pytest.mark.case(42)
 @pytest.mark.parametrize(
     "line",
     [b"\xff\xfe", b"[1, 2]", b'{"a"', b"[" * 100_000, b'{"a": ' + b"1" * 10_000 + b"}", b"\0"],
@@ -66,6 +67,7 @@ def test_bytes_that_are_no_text_do_not_take_their_line_along() -> None:
     assert parse(b'{"a": "\xff"}') == {"a": "\ufffd"}
 
 
+@pytest.mark.case(42)
 def test_a_line_that_is_too_long_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_the_page_and_its_data_are_served(client: http.client.HTTPConnection) ->
     assert len(json.loads(body)) == 12
 
 
+@pytest.mark.case(42)
 @pytest.mark.parametrize(
     "path",
     [
@@ -65,12 +66,14 @@ def test_nothing_else_is_served(client: http.client.HTTPConnection, path: str) -
     assert get(client, path)[0].status == 404
 
 
+@pytest.mark.case(42)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 def test_nothing_can_be_sent(client: http.client.HTTPConnection, method: str) -> None:
     client.request(method, "/data/index.json")
     assert client.getresponse().status == 501
 
 
+@pytest.mark.case(42)
 @pytest.mark.parametrize(
     ("host", "status"),
     [("127.0.0.1", 200), ("localhost:9", 200), ("evil.example", 403), ("evil.localhost", 403)],

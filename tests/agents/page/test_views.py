@@ -62,6 +62,7 @@ def test_every_view_is_drawn_from_its_address(viewer: Viewer, honest: str, route
     assert page.locator("h1").count() == 1
 
 
+@pytest.mark.case(42)
 @pytest.mark.parametrize("route", ROUTES)
 def test_hostile_texts_are_inert_and_break_no_view(
     viewer: Viewer, hostile: str, route: str
@@ -104,6 +105,7 @@ def test_the_page_is_light_or_dark_as_the_system_is(
     assert shades["dark"] < 60 < 200 < shades["light"]
 
 
+@pytest.mark.case(42)
 def test_hostile_texts_are_seen(viewer: Viewer, hostile: str) -> None:
     page = viewer.open(hostile, f"#/run/{RUN}/episode/0/step/1")
     shown = page.locator("[data-step='0']").inner_text()

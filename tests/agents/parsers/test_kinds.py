@@ -77,6 +77,7 @@ BROKEN_CALLS = [
 ]
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(("written", "kind"), BROKEN_CALLS)
 def test_broken_json_is_the_same_fault_wherever_it_stands(written: str, kind: FaultKind) -> None:
     assert fault(make("hermes").read(f"<tool_call>{written}</tool_call>")) is kind
@@ -287,6 +288,7 @@ def test_plain_takes_all_for_the_command() -> None:
     assert fault(make("plain", think="think").read("<think>x</think>")) is MISSING
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
@@ -321,6 +323,7 @@ def test_native_calls() -> None:
     assert make("openai", commands=True).read("look") == Parsed(command="look")
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("kind", "options", "text"),
     [
@@ -358,6 +361,7 @@ def test_what_tells_its_own_end_is_whole_wherever_the_reply_was_cut(kind: str, t
     assert parser.read(text, cut=True) == parser.read(text)
 
 
+@pytest.mark.case(20)
 def test_a_native_call_without_the_arguments_that_were_cut_off_is_not_made() -> None:
     parser, bare = make("openai"), ToolCall("search", {}, "call-1")
     assert parser.read("", (bare,)).calls == (bare,)

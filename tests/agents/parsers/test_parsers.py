@@ -77,6 +77,7 @@ def check(parsed: Parsed) -> None:
     assert 0 < len(parsed.fault.message.encode()) < 4000
 
 
+@pytest.mark.case(20)
 @given(text=hostile, allowing=st.booleans())
 @settings(max_examples=INPUTS // len(PARSERS), deadline=None)
 @pytest.mark.parametrize("kind", sorted(PARSERS))
@@ -145,6 +146,7 @@ def test_a_call_reads_back(kind: str, arguments: dict[str, Any], thought: str) -
     assert parser.read(text) == Parsed(thought.strip(), calls=(call,))
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize("kind", ["hermes", "qwen_xml", "json"])
 def test_calls_one_after_another_are_several(kind: str) -> None:
     calls = tuple(ToolCall("add", {"text": str(i)}) for i in range(3))
@@ -184,6 +186,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("kind", sorted(PARSERS))
 def test_long_hostile_text_is_read_in_no_time(kind: str, name: str) -> None:
@@ -198,6 +201,7 @@ def test_long_hostile_text_is_read_in_no_time(kind: str, name: str) -> None:
         assert time.process_time() - begin < 0.5
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize("kind", [*CALLS, "plain", "action"])
 def test_sizes_are_bytes_and_bound_to_the_byte(kind: str) -> None:
     options = {"commands": True} if kind in CALLS else {}

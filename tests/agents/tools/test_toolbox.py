@@ -75,6 +75,7 @@ def test_a_good_call_is_answered() -> None:
     assert (result.name, result.text, result.fault, result.call_id) == ("echo", "hello", None, "7")
 
 
+@pytest.mark.case(20)
 def test_an_unknown_name_is_told_the_nearest_one() -> None:
     box = Toolbox(TOOLS, elsewhere=["search"])
     results = asyncio.run(
@@ -102,6 +103,7 @@ def test_no_tool_ends_the_episode_or_the_process(name: str) -> None:
     assert call(name).fault is ToolFault.FAILED
 
 
+@pytest.mark.case(20)
 def test_arguments_are_checked_and_capped() -> None:
     assert call("echo", text=3).fault is ToolFault.ARGUMENTS
     result = call("echo", config=ToolboxConfig(argument_chars=100), text="x" * 101)
@@ -203,6 +205,7 @@ def test_output_is_capped_with_head_and_tail_and_cleaned() -> None:
     shown.encode("utf-8")
 
 
+@pytest.mark.case(20)
 def test_identical_failing_calls_are_told_and_then_end_the_episode() -> None:
     box = Toolbox(TOOLS, ToolboxConfig(warn_repeats=3, end_repeats=4))
     same = ToolCall("fail", {"text": "x"})

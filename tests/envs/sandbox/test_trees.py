@@ -43,6 +43,7 @@ def test_folders_that_an_archive_does_not_name_are_there(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.case(41)
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
@@ -58,6 +59,7 @@ def test_what_a_tree_may_not_hold_is_named(tmp_path: Path, bad: tarfile.TarInfo,
         Tree.load(archive(tmp_path / "t.tar", bad))
 
 
+@pytest.mark.case(41)
 def test_a_hard_link_to_nothing_is_refused(tmp_path: Path) -> None:
     hard = member("x", tarfile.LNKTYPE)
     hard.linkname = "../../etc/passwd"
@@ -65,6 +67,7 @@ def test_a_hard_link_to_nothing_is_refused(tmp_path: Path) -> None:
         Tree.load(archive(tmp_path / "t.tar", hard))
 
 
+@pytest.mark.case(41)
 def test_too_much_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +81,7 @@ def test_too_much_is_refused_before_it_is_read(
         Tree.load(archive(tmp_path / "t.tar", member("x"), member("y")))
 
 
+@pytest.mark.case(41)
 @pytest.mark.parametrize("contents", [b"", b"no archive", b"\x1f\x8b broken"])
 def test_what_is_no_archive_is_named(tmp_path: Path, contents: bytes) -> None:
     (tmp_path / "t.tar").write_bytes(contents)

@@ -82,6 +82,7 @@ BAD: dict[str, tuple[list[tuple[str, str] | bytes], str]] = {
 }
 
 
+@pytest.mark.case(41)
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files_are_one_clear_error_and_leave_nothing_built(
     name: str, write_corpus: Write, session_cache: Path
