@@ -1,14 +1,11 @@
 """Case 41: what is read may come from anybody. It is refused by name, and nothing of it runs."""
 
-import asyncio
-import base64
 import io
 import json
 import lzma
 import math
-import pickle
-import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,24 +14,20 @@ import pytest
 from pydantic import BaseModel
 
 from longstep_agents.config import parse_toml
-from longstep_agents.evaluation.log import read_evaluation
-from longstep_agents.trace import read_rows
 from longstep_envs import make
 from longstep_envs.alfworld.games import BUNDLED, GAME_FILE, ZipSource, open_games
-from longstep_envs.line import Listener
-from longstep_envs.link import WorkerLink
-from longstep_envs.snapshots import unpack
+from longstep_envs.sandbox.trees import Tree
 from longstep_envs.swe.diffs import PatchError, parse_patch
 from longstep_envs.swe.rows import load_rows
 from longstep_envs.types import (
     BadValueError,
-    ContractError,
     DataError,
     Limits,
     LongstepError,
     UnknownNameError,
 )
-from longstep_envs.wire import Decoder, encode
+from longstep_envs.webshop.catalogue import open_catalogue
+from longstep_envs.webshop.goals import open_goals
 from longstep_tasks.registry import load_tasks
 from longstep_tasks.types import TasksError
 from longstep_training.config import Config, ConfigError, load_config, override_tree
@@ -201,187 +194,70 @@ def test_a_patch_cannot_count_with_thousands_of_digits() -> None:
     assert parse_patch(f"--- a/x\n+++ b/x\n@@ -{DIGITS} +1 @@\n-x\n+y\n")[0].hunks == ()
 
 
-# What worker processes send
+@pytest.mark.case(41)
+def test_an_archive_whose_header_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tree.tar.gz"
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 2**24
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(header, io.BytesIO(b" " * header.size))
+    assert path.stat().st_size < 2**16
+    with pytest.raises(DataError, match="a header of 16777216 bytes"):
+        Tree.load(path)
 
 
-@pytest.mark.case(15)
-@pytest.mark.parametrize("body", [DEEP, "NaN", '{"a": -Infinity}', DIGITS, "\xff", ""])
-def test_a_frame_that_is_no_message_is_a_breach_of_contract(body: str) -> None:
-    data = body.encode("latin-1")
-    with pytest.raises(ContractError, match="a frame is not JSON"):
-        Decoder().feed(len(data).to_bytes(4, "big") + data)
-
-
-class _Wire:
-    """A line that a test speaks on in place of the worker."""
-
-    pid, patience = 0, None
-
-    def __init__(self) -> None:
-        self.listener: Listener | None = None
-
-    def attach(self, listener: Listener) -> None:
-        self.listener = listener
-
-    def detach(self) -> None:
-        pass
-
-    def send(self, data: bytes) -> None:
-        pass
-
-    def leave(self, farewell: bytes) -> None:
-        pass
-
-    def kill(self) -> None:
-        pass
-
-    def gone(self) -> bool:
-        return True
-
-
-@pytest.mark.case(15)
-@pytest.mark.parametrize("told", ["text", None, {}, {"type": 1, "message": "", "retryable": True}])
-def test_an_error_of_the_wrong_shape_ends_its_request_only(told: Any) -> None:
-    async def ask() -> None:
-        line = _Wire()
-        link = WorkerLink(line, places=1)
-        link.attach()
-        asked = asyncio.ensure_future(link.ask("step", 0, "look", seconds=None))
-        await asyncio.sleep(0)
-        assert line.listener is not None
-        line.listener.received(encode([1, False, told]))
-        await asked
-
-    with pytest.raises(ContractError, match="the error"):
-        asyncio.run(ask())
-
-
-@pytest.mark.case(15)
-@pytest.mark.parametrize("elapsed", [1e999, -1e999, 10**400, math.nan])
-def test_a_snapshot_whose_time_is_no_time_is_refused(elapsed: float) -> None:
-    with pytest.raises(ContractError, match="counters"):
-        unpack(["e", "t", 1, ["look"], "ab", "", [elapsed, 0, None]])
-
-
-# Logs
-
-ROW = {
-    "part": "p",
-    "task_id": "t",
-    "task_type": "",
-    "attempt": 0,
-    "outcome": "ok",
-    "stop_reason": "success",
-    "success": True,
-    "score": 1.0,
-    "turns": 1,
-    "seconds": 1.0,
-    "tokens": {"prompt": 1, "sampled": 1},
-}
-
-
-def evaluation(folder: Path, row: str, header: str = "") -> Path:
-    (folder / "episodes").mkdir()
-    told = header or json.dumps({"asked": {"parts": [{"name": "p", "metric": "success"}]}})
-    (folder / "evaluation.json").write_text(told)
-    (folder / "episodes" / "eval.jsonl").write_text(json.dumps(ROW) + "\n" + row + "\n")
+def shop(folder: Path, products: str, options: int = 1) -> Path:
+    """A folder of WebShop's data with one product, of which so many options can be chosen."""
+    product = {
+        **dict.fromkeys(("asin", "name", "category", "query", "product_category"), "a"),
+        "full_description": "a",
+        "small_description": [],
+        "images": ["a"],
+        "customization_options": {str(n): [{"value": "a"}, {"value": "b"}] for n in range(options)},
+    }
+    known = {"a": {"instruction": "a", "instruction_attributes": ["a"], "attributes": []}}
+    for name, text in {
+        "items_shuffle": products or json.dumps([product]),
+        "items_ins_v2": json.dumps(known),
+        "items_human_ins": "{}",
+    }.items():
+        (folder / f"{name}.json").write_text(text)
     return folder
 
 
-@pytest.mark.case(15)
-@pytest.mark.case(28)
-@pytest.mark.parametrize(
-    ("row", "told"),
-    [
-        (json.dumps(ROW).replace("1.0", "NaN"), "line 2: key 'score'"),
-        (json.dumps(ROW).replace("1.0", "1e999"), "line 2: key 'score'"),
-        (json.dumps({**ROW, "success": "yes"}), "line 2: key 'success'"),
-        (json.dumps({**ROW, "turns": -1}), "line 2: key 'turns'"),
-        (json.dumps({**ROW, "tokens": None}), "line 2: key 'tokens'"),
-        ("{}", "line 2: key 'part'"),
-        ("[]", "line 2: a list; wanted a JSON object"),
-        (json.dumps(ROW)[:40], "line 2: not JSON"),
-        (DEEP, "line 2: not JSON .it is nested too deep"),
-    ],
-    ids=lambda value: value[:20],
-)
-def test_a_line_of_an_evaluation_is_checked(tmp_path: Path, row: str, told: str) -> None:
-    with pytest.raises(DataError, match=f"eval.jsonl, {told}"):
-        read_evaluation(evaluation(tmp_path, row))
-
-
-@pytest.mark.case(28)
-@pytest.mark.parametrize("header", [DEEP, "[]", '{"asked": 1}', '{"asked": {"parts": [{}]}}'])
-def test_a_header_of_an_evaluation_is_checked(tmp_path: Path, header: str) -> None:
-    with pytest.raises(DataError, match=r"evaluation\.json"):
-        read_evaluation(evaluation(tmp_path, json.dumps(ROW), header))
-
-
-@pytest.mark.case(28)
-def test_only_half_a_last_line_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl"
-    path.write_bytes(b'{"a": "\xe2\x80\xa8"}\n{"a": 2}\n{"a"')
-    assert read_rows(path) == [{"a": "\u2028"}, {"a": 2}]
-
-
-# Models
-
-
-class Trap:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.marker,)
+@pytest.mark.case(41)
+def test_a_product_cannot_make_goals_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longstep_envs.webshop.goals._MOST_CHOICES", 1_000)
+    catalogue = open_catalogue(shop(tmp_path, "", options=11))
+    with pytest.raises(DataError, match="a: 'customization_options' can be combined in 2,048 ways"):
+        open_goals(catalogue, "synthetic", 0)
 
 
 @pytest.mark.case(41)
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "model.pt"])
-def test_pickled_weights_are_never_opened(tmp_path: Path, name: str, make_model: Any) -> None:
-    from longstep_training.policy import load_model
-
-    marker = tmp_path / "opened"
-    folder = tmp_path / "policy"
-    make_model().config.save_pretrained(folder)
-    (folder / name).write_bytes(pickle.dumps(Trap(marker)))
-    with pytest.raises(DataError, match=r"holds no policy that can be loaded.*safetensors"):
-        load_model(folder)
-    assert not marker.exists()
+@pytest.mark.parametrize("value", [DIGITS, DEEP])
+def test_products_of_hostile_json_are_named(tmp_path: Path, value: str) -> None:
+    with pytest.raises(DataError, match=r"items_shuffle.json: record 1: the file is truncated or"):
+        open_catalogue(shop(tmp_path, f'[{{"asin": {value}}}]'))
 
 
 @pytest.mark.case(41)
-def test_code_beside_weights_is_never_run(tmp_path: Path) -> None:
-    from longstep_training.policy import load_model
+@pytest.mark.parametrize("change", ["P", "rules"])
+def test_the_rules_of_a_game_have_to_hold_together(tmp_path: Path, change: str) -> None:
+    from longstep_envs.textworld.games import bundled
+    from longstep_envs.textworld.world import World
 
-    marker = tmp_path / "run"
-    auto = {"AutoConfig": "trap.TrapConfig", "AutoModelForCausalLM": "trap.Trap"}
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "trap", "auto_map": auto}))
-    (tmp_path / "trap.py").write_text(f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n")
-    with pytest.raises(DataError, match="holds no policy that can be loaded"):
-        load_model(tmp_path)
-    assert not marker.exists()
-
-
-@pytest.mark.case(41)
-@pytest.mark.parametrize("name", ["../secret", "/dev/zero", "a/../../secret", 5, DEEP])
-def test_a_manifest_names_files_of_its_checkpoint(tmp_path: Path, name: Any) -> None:
-    from longstep_training.checkpoint import read_checkpoint
-
-    (tmp_path / "secret").write_text("x")
-    folder = tmp_path / "rl-000001"
-    folder.mkdir()
-    text = DEEP if name is DEEP else json.dumps([name] if name == 5 else {name: "0"})
-    (folder / "manifest.json").write_text(text)
-    with pytest.raises(DataError, match="is not a checkpoint"):
-        read_checkpoint(folder)
-
-
-def test_what_is_read_here_can_be_told_apart_from_what_is_run() -> None:
-    """The traps do go off where they are not avoided."""
-    told = base64.b64encode(pickle.dumps(Trap(Path("/nonexistent/x")))).decode()
-    code = f"import base64, pickle; pickle.loads(base64.b64decode({told!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "FileNotFoundError" in done.stderr
+    games = bundled()
+    rules = json.loads(games.story(games.ids[0]).with_suffix(".json").read_text())
+    if change == "P":
+        rules["infos"] = [one for one in rules["infos"] if one[0] != "P"]
+    else:
+        rules["world"] = []
+    path = tmp_path / "game.json"
+    path.write_text(json.dumps(rules))
+    with pytest.raises(DataError, match=r"game\.json"):
+        World(path)
 
 
 def test_toml_that_people_write_is_read() -> None:
