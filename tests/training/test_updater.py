@@ -1,4 +1,6 @@
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -51,7 +53,8 @@ def test_a_step_makes_what_was_rewarded_more_likely(
     assert float((change * batch.advantages_T).sum()) > 0
 
 
-def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
+@pytest.mark.case(31)
+def test_a_gradient_that_is_not_finite_is_left_out_and_ends_the_run_when_it_stays(
     make_model: ModelFactory,
     sample_rows: RowSampler,
 ) -> None:
@@ -62,9 +65,34 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
     def broken(batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         return score(model, batch).logprobs_T.sum() * float("nan"), {}
 
-    with pytest.raises(DivergedError, match="optimiser step 1 has norm nan; lower learning_rate"):
-        Updater(model, OptimizerConfig(), World()).step(rows, broken)
+    updater = Updater(model, OptimizerConfig(skips=2), World())
+    for _ in range(2):
+        step = updater.step(rows, broken)
+        assert (step["skipped"], step["grad_norm"]) == (1.0, 0.0)
+        assert all(math.isfinite(value) for value in step.values())
+    with pytest.raises(DivergedError, match=r"step 1 has norm nan.*lower learning_rate"):
+        updater.step(rows, broken)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not updater.optimizer.state
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.case(31)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_advantage_that_is_no_number_costs_one_step(
+    make_model: ModelFactory, sample_rows: RowSampler, value: float
+) -> None:
+    twins = [make_model() for _ in range(2)]
+    good = sample_rows(twins[0])
+    bad = [replace(row, advantages=[value] * len(row.advantages)) for row in good]
+    steps = ([good, bad, good], [good, good])
+    for model, parts in zip(twins, steps, strict=True):
+        updater = Updater(model, OptimizerConfig(skips=1), World())
+        objective = partial(policy_loss, model, config=ReinforcementConfig())
+        skipped = [updater.step(rows, objective).get("skipped", 0.0) for rows in parts]
+        assert sum(skipped) == len(parts) - 2
+    for one, other in zip(*(model.parameters() for model in twins), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_without_any_row_nothing_moves(make_model: ModelFactory) -> None:

@@ -22,6 +22,7 @@ _LEARNT = (
     "first_ratio_deviation",
     "ratio_deviation",
     "sampler_kl",
+    "skipped",
 )
 
 
@@ -47,6 +48,7 @@ def iteration_row(
         "entropy": total["entropy"] / tokens if total["tokens"] else None,
         "loss": total["loss"] / max(1.0, total["shares"]),
         "grad_norm": norm,
+        "skipped_steps": int(total["skipped"] / world.size),
         "clip_fraction": total["clip_fraction"] / tokens,
         "correction": total["correction"] / tokens,
         "reference_kl": total["reference_kl"] / tokens,

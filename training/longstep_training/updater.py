@@ -19,7 +19,7 @@ from longstep_training.shards import is_sharded, keep_step, named_shards, whole
 
 
 class DivergedError(LongstepError, ArithmeticError):
-    """Training has gone where no number is finite."""
+    """Training has gone where no number is finite, and stays there."""
 
 
 Objective = Callable[[Batch], tuple[Tensor, dict[str, float]]]
@@ -41,6 +41,8 @@ class OptimizerConfig(Config):
     decay_steps: PositiveInt | None = None
     """Optimiser steps over which the rate falls to `final_fraction` along a cosine."""
     final_fraction: float = Field(default=0.03, ge=0.0, le=1.0)
+    skips: NonNegativeInt = 2
+    """Steps in a row that may be left out because their gradient is not finite."""
     token_budget: PositiveInt = 8192
     """Tokens of one packed forward and backward pass."""
     share: bool = False
@@ -67,7 +69,10 @@ class Updater:
         self.config = config
         self.world = world
         self.steps = 0
+        self.skipped = 0
+        """Steps in a row that were left out."""
         self.parameters = named_shards(model)
+        self._device = next(iter(self.parameters.values())).device
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=config.learning_rate,
@@ -82,8 +87,11 @@ class Updater:
         `objective` gives a batch's summed loss and summed statistics. The loss is divided once, by
         the shares (`Row.share`) of all ranks' rows. Returns this rank's sums, and `grad_norm`.
 
+        A step whose gradient is not finite is left out on every rank: weights and optimiser are as
+        before, to the bit. It has `skipped` in place of statistics, which would not be finite.
+
         Raises:
-            DivergedError: the gradient is not finite; the weights are as before.
+            DivergedError: more than `skips` steps in a row were left out.
         """
         totals, sums = self.differentiate(rows, objective)
         if sums is None:  # nothing was earned anywhere: momentum alone must not move the weights
@@ -91,16 +99,25 @@ class Updater:
         parameters = self.parameters.values()
         norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)))
         if not math.isfinite(norm):
-            raise DivergedError(
-                f"the gradient of optimiser step {self.steps + 1} has norm {norm}; lower "
-                f"learning_rate ({self.config.learning_rate}) or clip_norm in a new run"
-            )
+            self._skip(norm)
+            return {**totals, "grad_norm": 0.0, "skipped": 1.0}
+        self.skipped = 0
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._rate()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
         return {**sums, **totals, "grad_norm": norm}
+
+    def _skip(self, norm: float) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.skipped += 1
+        if self.skipped > self.config.skips:
+            raise DivergedError(
+                f"the gradient of optimiser step {self.steps + 1} has norm {norm}, and so had "
+                f"{self.config.skips} before it; lower learning_rate "
+                f"({self.config.learning_rate}) or clip_norm in a new run"
+            )
 
     def differentiate(
         self, rows: Sequence[Row], objective: Objective
@@ -124,7 +141,7 @@ class Updater:
         # Sharded gradients come as means over ranks. A sum can be asked of FSDP, but not over gloo.
         divisor = count / self.world.size if is_sharded(self.model) else count
         for batch in batches:
-            loss, statistics = objective(batch.to(self.model.device))
+            loss, statistics = objective(batch.to(self._device))
             (loss / divisor).backward()
             for name, value in statistics.items():
                 sums[name] = sums.get(name, 0.0) + value
