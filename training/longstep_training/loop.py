@@ -38,6 +38,7 @@ from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
 from longstep_training.rewards import gate_rates, score
 from longstep_training.run import Run
+from longstep_training.run_lock import RunLock
 from longstep_training.staleness import mismatch_row
 from longstep_training.updater import Updater
 from longstep_training.weights import TOKEN_WEIGHTS
@@ -53,21 +54,38 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     Raises:
         LongstepError: the config, the data or the run directory is not usable.
     """
-    settings = config.run
-    first = partial(begin, config, out, resume)
-    with config.cluster.left_at_end():
+    settings, lock = config.run, RunLock(out)
+    first = partial(begin, config, out, resume, lock)
+    with config.cluster.left_at_end(), closing(lock):
         launch(settings.processes, work, config, out, resume, device=settings.device, first=first)
 
 
-def begin(config: TrainConfig, out: Path, resume: bool) -> None:
+def begin(config: TrainConfig, out: Path, resume: bool, lock: RunLock) -> None:
     """Look at everything that can be missing, then write the run directory and its first policy."""
+    if resume:
+        lock.acquire()
     display = Display(shown=True)
     display.message(f"run: {out}")
     config.cluster.join(processes(config.run.processes), config.engine.cluster_cpus)
     for data in config.data:
         prepare(data, partial(display.update, f"games in {data.out}", status=""))
+    check(config)
+    if not resume:
+        check_agent(config)
+        lock.acquire()
+        (out / "config.toml").write_text(dump_toml(config), "utf-8")
+    if not resume or not (out / "policy").exists():
+        make_policy(config, out / "policy")
+
+
+def check(config: TrainConfig) -> None:
+    """Tell what is missing now, not after the warm start.
+
+    Raises:
+        LongstepError: tasks, a model, or what methods need.
+    """
     for source in (config.train, *(evaluation.tasks for evaluation in config.evaluation)):
-        source.task_ids()  # what is missing is told now, not after the warm start
+        source.task_ids()
     if config.rl.iterations:
         config.rl.rewards.prepare()
     if config.rl.strategy is not None:
@@ -76,12 +94,6 @@ def begin(config: TrainConfig, out: Path, resume: bool) -> None:
     check_model("policy.path", config.policy.path)
     if config.rl.reference not in (None, "start"):
         check_model('rl.reference, which is "start" or a folder', Path(config.rl.reference))
-    if not resume:
-        check_agent(config)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.toml").write_text(dump_toml(config), "utf-8")
-    if not resume or not (out / "policy").exists():
-        make_policy(config, out / "policy")
 
 
 def check_model(key: str, folder: Path | None) -> None:
