@@ -7,6 +7,8 @@ one process, a lock keeps copies apart.
 
 from __future__ import annotations
 
+import ast
+import functools
 import os
 import sys
 import threading
@@ -21,6 +23,13 @@ from longstep_envs.packages import needed
 from longstep_envs.types import DataError
 
 _LOCK = threading.Lock()
+
+
+_HARMLESS = (
+    *(ast.Expression, ast.BoolOp, ast.Or, ast.BinOp, ast.Add),
+    *(ast.Name, ast.Attribute, ast.Constant, ast.Load),
+)
+"""What the grammars of ALFWorld are made of: `r.name or r.id`, `o.indefinite + ' ' + o.name`."""
 
 
 class OfficialEngine:
@@ -93,11 +102,40 @@ def _no_data_named() -> Iterator[None]:
                 folder.rmdir()
 
 
+def _guard(symbol: Any) -> None:
+    """Let textworld evaluate only names of a game's grammar.
+
+    What stands there in braces it evaluates as Python, whoever wrote the game.
+    """
+    derive = symbol.derive
+    if hasattr(derive, "__wrapped__"):  # guarded already
+        return
+
+    @functools.wraps(derive)
+    def guarded(self: Any, context: Any = None) -> Any:
+        _refuse_code(self.expression)
+        return derive(self, context)
+
+    symbol.derive = guarded
+
+
+def _refuse_code(expression: str) -> None:
+    try:
+        nodes = list(ast.walk(ast.parse(expression.strip(), mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        nodes = [ast.Yield()]  # whatever it is, it is not harmless
+    names = (node.attr for node in nodes if isinstance(node, ast.Attribute))
+    if not all(isinstance(node, _HARMLESS) for node in nodes) or any(n[0] == "_" for n in names):
+        raise DataError(f"the game's grammar holds code: {expression!r:.100}")
+
+
 def _make() -> Any:
     with needed("alfworld"):
         with _no_data_named():
             from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
         from textworld import EnvInfos
         from textworld.envs.pddl.pddl import PddlEnv
+        from textworld.envs.pddl.textgen import EvalSymbol
+    _guard(EvalSymbol)
     infos = EnvInfos(won=True, admissible_commands=True, feedback=True)
     return AlfredDemangler(PddlEnv(infos), shuffle=False)
