@@ -39,6 +39,7 @@ from longstep_training.reinforcement import policy_loss
 from longstep_training.rewards import gate_rates, score
 from longstep_training.run import Run
 from longstep_training.run_lock import RunLock
+from longstep_training.sampling import Plan
 from longstep_training.staleness import mismatch_row
 from longstep_training.updater import Updater
 from longstep_training.weights import TOKEN_WEIGHTS
@@ -251,7 +252,7 @@ def sample(run: Run, iteration: int) -> list[Group]:
     while missing:
         played = run.recorder.record(play(run, missing, iteration, rng))
         groups += score(played, config.rewards)
-        require_some([t for group in groups for t in group.trajectories], run.world)
+        run.patience.check([t for group in groups for t in group.trajectories])
         missing = run.sampling.missing(groups)
     return groups
 
@@ -259,13 +260,17 @@ def sample(run: Run, iteration: int) -> list[Group]:
 def play(run: Run, count: int, iteration: int, rng: random.Random) -> list[Group]:
     """So many groups: of tasks drawn now, or, asynchronously, of those drawn until now."""
     if run.producer is None:
-        plan = run.sampling.plan(run.player.plan(count, rng), rng)
-        return run.player.sample_groups(plan, rng)
+        return run.player.sample_groups(draw(run, count, rng), rng)
     if short := run.producer.short_of(count, run.config.rl.iterations - iteration):
-        plan = run.sampling.plan(run.player.plan(short, rng), rng)
+        plan = draw(run, short, rng)
         requests = run.world.share(draw_seeds(plan, rng))
         run.producer.begin(requests, plan.siblings, plan.turns)
     return run.producer.take(count)
+
+
+def draw(run: Run, count: int, rng: random.Random) -> Plan:
+    """So many tasks, as the strategies want them, without those that are in quarantine."""
+    return run.quarantine.plan(run.sampling.plan(run.player.plan(count, rng), rng), rng)
 
 
 class Timer:

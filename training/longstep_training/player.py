@@ -66,6 +66,29 @@ def require_some(trajectories: Sequence[Trajectory], world: World = World()) -> 
         )
 
 
+class Patience:
+    """Lets batches pass in which every single episode failed, but not many in a row."""
+
+    def __init__(self, most: int, world: World) -> None:
+        self._most, self._world = most, world
+        self._times = 0
+
+    def check(self, trajectories: Sequence[Trajectory]) -> None:
+        """Count the batch.
+
+        Raises:
+            RolloutError: on every rank, when so many batches in a row had nothing that counts.
+        """
+        try:
+            require_some(trajectories, self._world)
+        except RolloutError:
+            self._times += 1
+            if self._times > self._most:
+                raise
+        else:
+            self._times = 0
+
+
 def check_agent(config: TrainConfig) -> None:
     """See, before there is a policy, whether the agent can be had and writes its first prompt.
 

@@ -54,6 +54,10 @@ class ReinforcementConfig(Config):
     sampling: SamplingConfigs = ()
     """Which tasks are played and which trajectories are learnt from, by strategies in this order;
     without any, tasks are drawn at random and everything is learnt from once."""
+    quarantine: PositiveInt | None = 3
+    """Episodes of a task that may fail in a row before it is played no more; None plays it on."""
+    outages: NonNegativeInt = 2
+    """How often in a row all episodes may fail, and nothing be learnt, before the run ends."""
     staleness: NonNegativeInt = 0
     """How many policy versions behind a token may be that is learnt from. 0 plays, then learns;
     else episodes go on while the policy is trained, those of so many iterations ahead."""

@@ -37,12 +37,13 @@ from longstep_training.interruption import Interruption
 from longstep_training.lean import make_lean
 from longstep_training.log import PHASES, Display, RunLog
 from longstep_training.measure import iteration_row, status
-from longstep_training.player import Player
+from longstep_training.player import Patience, Player
 from longstep_training.policy import compute_in, load_model, load_tokenizer
 from longstep_training.producer import Producer
 from longstep_training.recipe import TrainConfig
 from longstep_training.record import Recorder
 from longstep_training.sampling import Sampling
+from longstep_training.sampling.quarantine import Quarantine
 from longstep_training.shards import shard
 from longstep_training.terminal import clean
 from longstep_training.trackers import Trackers
@@ -88,12 +89,15 @@ class Run:
         self._prepare(self.model)  # the sampler, by now, has its own weights where these are shared
         self._tell_of_recorded()
         self.sampling = Sampling(config.rl.sampling, world)
+        self.quarantine = Quarantine(config.rl.quarantine, world)
         self.control = ENTROPY[config.rl.entropy.name](config.rl.entropy)
-        self.methods: dict[str, Stateful] = {"sampling": self.sampling, "entropy": self.control}
+        self.methods: dict[str, Stateful] = {
+            "sampling": self.sampling,
+            "entropy": self.control,
+            "quarantine": self.quarantine,
+        }
         self.producer = self._make_producer()
         """Plays while the policy is trained; None where it plays, then learns."""
-        if self.producer is not None:
-            self.methods["producer"] = self.producer
         self.notes: dict[str, Any] = {}
         """What else the present iteration's row is to say."""
         self.departure = Departure(self)
@@ -110,6 +114,11 @@ class Run:
     def seconds(self) -> float:
         """Wall time of the run so far, interruptions left out."""
         return time.perf_counter() - self._started
+
+    @cached_property
+    def patience(self) -> Patience:
+        """How many batches in a row may fail as a whole."""
+        return Patience(self.config.rl.outages, self.world)
 
     @cached_property
     def recorder(self) -> Recorder:
@@ -194,6 +203,7 @@ class Run:
     ) -> None:
         """Log the iteration with its notes, show it, and save a checkpoint where one is due."""
         elapsed = time.perf_counter() - self._iteration_started
+        self._isolate(groups)
         row: dict[str, Any] = {
             "phase": phase,
             "iteration": iteration,
@@ -279,6 +289,13 @@ class Run:
         configs = self.config.run.trackers if self.world.leads else ()
         return Trackers(configs, run, self.display.message, known)
 
+    def _isolate(self, groups: Sequence[Group]) -> None:
+        """Leave out, and name, tasks that have failed too often."""
+        for task in self.quarantine.observe(groups):
+            self.display.message(f"task {clean(task)} is played no more: it failed again and again")
+        if self.quarantine.tasks:
+            self.notes["quarantined"] = self.quarantine.tasks
+
     def _tell_of_recorded(self) -> None:
         recorded = self.player.recorded
         if recorded is None:
@@ -294,7 +311,9 @@ class Run:
         if not config.rl.staleness:
             return None
         sampler, room = player.sampler, config.run.concurrency
-        return Producer(self.world, config.rl, sampler, player.stage, room, self.interruption)
+        made = Producer(self.world, config.rl, sampler, player.stage, room, self.interruption)
+        self.methods["producer"] = made
+        return made
 
     def _refresh(self) -> None:
         """Sample from the policy as it is now."""

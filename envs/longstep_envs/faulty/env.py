@@ -34,13 +34,14 @@ class FaultyEnv(TextEnv):
         seconds: float = 600.0,
         ledger: str | None = None,
         times: int = 1,
+        poisoned: Sequence[str] = (),
         render_mode: str | None = None,
     ) -> None:
         """Wrap the environment of the id `inner`.
 
         `rate` is the share of episodes with a fault, `kinds` are keys of `KINDS` (all of them by
-        default), `within` is the last call that a fault may hit, and `seconds` are those for which
-        a call hangs.
+        default), `within` is the last call that a fault may hit, `seconds` are those for which a
+        call hangs, and every episode of a `poisoned` task has a fault.
         """
         from longstep_envs.registry import make  # which lists this class, too
 
@@ -56,7 +57,7 @@ class FaultyEnv(TextEnv):
             )
         self.inner = make(inner, **(inner_kwargs or {}))
         self.tools, self.signals = self.inner.tools, self.inner.signals
-        self._schedule = Schedule(seed, rate, tuple(kinds), within)
+        self._schedule = Schedule(seed, rate, tuple(kinds), within, frozenset(poisoned))
         self._ledger = None if ledger is None else Ledger(Path(ledger))
         self._seconds, self._times = seconds, times
 

@@ -32,11 +32,13 @@ class Schedule:
     kinds: Sequence[str]
     within: int
     """The last call in which a fault may happen. Episodes that end before theirs have none."""
+    poisoned: frozenset[str] = frozenset()
+    """Tasks of which every episode has one."""
 
     def of(self, task_id: str, episode_seed: int | None) -> Planned | None:
         """The fault of the episodes of this task and seed."""
         drawn = random.Random(f"{self.seed}/{task_id}/{episode_seed}")
-        if drawn.random() >= self.rate:
+        if drawn.random() >= self.rate and task_id not in self.poisoned:
             return None
         return Planned(drawn.choice(list(self.kinds)), drawn.randint(0, self.within))
 
