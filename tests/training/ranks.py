@@ -59,3 +59,50 @@ def fail_late(world: World, out: Path, rank: int) -> None:
     world.wait()
     if world.rank == rank:
         raise RuntimeError(f"rank {rank} broke late")
+
+
+def share_server(world: World, out: Path) -> None:
+    """Two processes bring new weights to one server while one of them waits for a completion."""
+    import asyncio
+    import time
+
+    from longstep_agents.model import EngineError, SamplingParams
+    from longstep_agents.models.endpoint import VLLMServerConfig
+    from longstep_agents.models.vllm_server import VLLMServer
+    from longstep_agents.types import Completion
+    from longstep_training.engines import _Shared
+
+    class Server(VLLMServer):
+        """Answers by itself, slowly on rank 1, and writes down when."""
+
+        async def _complete(self, request: object) -> Completion:
+            await asyncio.sleep(0.5 * world.rank)
+            note("answered")
+            return Completion(ids=(5,), logprobs=(0.0,))
+
+        async def _load(self, weights: object) -> None:
+            note("loaded")
+            if self.policy_version:
+                raise EngineError("it has no room")
+
+    def note(what: str) -> None:
+        with (out / "notes").open("a") as file:
+            file.write(f"{time.time()} {world.rank} {what}\n")
+
+    tokenizer = build_tokenizer(["look"])
+    model = build_model(tokenizer, SmallPolicyConfig(hidden=16, layers=1, heads=2), seed=0)
+    config = VLLMServerConfig(model="m", base_url="http://x/v1")
+    shared = _Shared(Server(config), model, 64, world)
+
+    async def play() -> None:
+        asked = asyncio.create_task(shared.engine.sample([1, 2], SamplingParams(1.0, 1, (1,))))
+        await asyncio.sleep(0.1)
+        await shared.change(1)
+        assert (await asked).policy_version == 0
+
+    asyncio.run(play())
+    assert shared._server.policy_version == 1
+    try:
+        shared.refresh(2)
+    except EngineError as error:
+        note(f"failed {error}")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from longstep_training.distributed import RankError, World, launch
+from longstep_training.torchrun import LaunchError
 
 sys.path.insert(0, str(Path(__file__).parent))  # spawned processes import the work by name
 ranks = import_module("ranks")
@@ -36,3 +37,18 @@ def test_a_process_that_fails_ends_the_run(tmp_path: Path, work: object, error: 
 def test_shares_are_disjoint_and_whole() -> None:
     shares = [World(rank, 3).share(range(8)) for rank in range(3)]
     assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
+
+
+def test_processes_that_share_a_server_bring_it_each_policy_once(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    launch(2, ranks.share_server, tmp_path)
+    notes = sorted((tmp_path / "notes").read_text().splitlines())
+    told = [note.split(" ", 1)[1] for note in notes]
+    assert told[:3] == ["0 answered", "1 answered", "0 loaded"]  # not before all were answered
+    assert told[3] == "0 loaded"
+    assert sorted(told[4:]) == ["0 failed it has no room", "1 failed it has no room"]
+
+
+def test_several_gpus_are_left_to_torchrun(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="torchrun --nproc-per-node 2 -m longstep_training"):
+        launch(2, ranks.fail, tmp_path, 0, device="cuda")

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from longstep_agents.attention import ATTENTION
+from longstep_agents.models.lanes import CacheState
 from longstep_training.config import ConfigError, build_config
-from longstep_training.engines import make_sampler
+from longstep_training.engines import Use, make_sampler
 from longstep_training.loop import train
 from longstep_training.recipe import TrainConfig
 
@@ -71,6 +73,22 @@ def test_an_engine_that_is_not_there_is_refused() -> None:
         build_config(TrainConfig, {**TINY, "engine": {"name": "hf", "eager": True}}, "test")
 
 
+def test_engines_on_ray_want_a_cluster_also_without_processors() -> None:
+    engine = {"name": "ray", "cpus": 0}
+    with pytest.raises(ConfigError, match=r"cluster\.address = auto, local or HOST:PORT"):
+        build_config(TrainConfig, {**TINY, "engine": engine}, "test")
+
+
+def test_what_another_number_of_lanes_held_is_read_again(tmp_path: Path) -> None:
+    shape = Qwen3Config(hidden_size=8, intermediate_size=8, num_hidden_layers=1, vocab_size=8)
+    shape.max_position_embeddings = 48
+    model = Qwen3ForCausalLM(shape)
+    model.set_attn_implementation(ATTENTION)
+    config = build_config(TrainConfig, TINY, "test").engine
+    held = CacheState(places=[], fed={3: [1, 2]}, holders={}, counts={}, tensors={})
+    make_sampler(config, model, tmp_path, Use(2)).load(held)
+
+
 @pytest.mark.parametrize(("context", "held"), [({"context": 32}, 32), ({}, 48)])
 def test_the_context_of_a_server_is_set_or_the_policys_own(
     context: dict[str, int], held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,4 +103,4 @@ def test_the_context_of_a_server_is_set_or_the_policys_own(
     model = Qwen3ForCausalLM(shape)
     engine = {"name": "vllm_server", "model": "m", "base_url": "http://x/v1", **context}
     config = build_config(TrainConfig, {**TINY, "engine": engine}, "test").engine
-    assert make_sampler(config, model, tmp_path, 4).context == held
+    assert make_sampler(config, model, tmp_path, Use(4)).context == held

@@ -25,7 +25,7 @@ from longstep_envs.types import text_hash
 from longstep_tasks.suites import SUITES, Part, load_suite
 from longstep_training.checkpoint import load_policy
 from longstep_training.config import Config, ConfigError, choice_of, key_of, one_of, refusal
-from longstep_training.engines import ENGINES, HFEngineConfig, make_sampler
+from longstep_training.engines import ENGINES, HFEngineConfig, Use, make_sampler
 
 MODEL = "model"
 SCRIPTED = "scripted"
@@ -149,7 +149,7 @@ class PolicyVoices:
         self._template = text_hash(str(tokenizer.chat_template))
         self._renderer = Renderer(tokenizer, config.agent.template)
         self.decoder = TextDecoder(tokenizer)
-        self._sampler = make_sampler(config.engine, model, folder, config.running.concurrency)
+        self._sampler = make_sampler(config.engine, model, folder, Use(config.running.concurrency))
 
     def speak(self, seed: int) -> TokenConversation:
         """Begin the conversation of an episode."""

@@ -133,6 +133,11 @@ def _work_beside(
     size: int, work: Callable[..., None], args: tuple[Any, ...], device: Device
 ) -> None:
     """Start the others on this machine, and be rank 0."""
+    if device == "cuda":  # a process that dies would leave the others waiting on their GPUs
+        raise LaunchError(
+            f"run.processes = {size} with run.device = cuda: several GPUs are for torchrun, which "
+            f"ends all when one dies: torchrun --nproc-per-node {size} -m longstep_training train …"
+        )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"

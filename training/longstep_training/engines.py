@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -12,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from transformers import PreTrainedModel
 
 from longstep_agents.config import Config, choice_of
-from longstep_agents.model import Model
+from longstep_agents.model import EngineError, Model
 from longstep_agents.models.endpoint import VLLMServerConfig
 from longstep_agents.models.engine import EngineConfig, Statistics
 from longstep_agents.models.gate import Gate
@@ -20,6 +21,8 @@ from longstep_agents.models.hf import HFModel
 from longstep_agents.models.lanes import CacheState
 from longstep_agents.models.vllm import VLLMConfig, VLLMModel
 from longstep_agents.suspension import session_of
+from longstep_envs.types import BadValueError
+from longstep_training.distributed import World
 from longstep_training.shards import whole_state
 
 if TYPE_CHECKING:
@@ -89,6 +92,11 @@ class SamplerConfig(Config):
         return True
 
     @property
+    def needs_cluster(self) -> bool:
+        """Whether it runs on Ray."""
+        return False
+
+    @property
     def cluster_cpus(self) -> float:
         """Processors that it takes of the cluster, for each process that trains."""
         return 0.0
@@ -117,6 +125,18 @@ class VLLMServerEngineConfig(VLLMServerConfig, SamplerConfig):
     name: Literal["vllm_server"] = "vllm_server"
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a run wants of its engine."""
+
+    lanes: int
+    """Episodes at a time."""
+    own_weights: bool = False
+    """Whether it samples while the model is trained."""
+    world: World = World()  # noqa: RUF009 - it is frozen
+    """The processes that have an engine each, or share a server."""
+
+
 class Embedded:
     """The model that is trained, or a copy of it, as its own sampler."""
 
@@ -125,15 +145,15 @@ class Embedded:
         config: HFEngineConfig,
         model: PreTrainedModel,
         folder: Path,
-        lanes: int,
-        own_weights: bool = False,
+        use: Use,
     ) -> None:
         """Plan the cache.
 
         Raises:
             BadValueError: the machine has no room for it.
         """
-        self.engine = HFModel(model, config, lanes=lanes, own_weights=own_weights)
+        self.engine = HFModel(model, config, lanes=use.lanes, own_weights=use.own_weights)
+        self._lanes = use.lanes
         self.context = self.engine.context
 
     @property
@@ -163,8 +183,9 @@ class Embedded:
         return self.engine.state(_MOST_KEPT)
 
     def load(self, state: CacheState) -> None:
-        """Go on with what was read."""
-        self.engine.load(state, session_of)
+        """Go on with what was read, unless it does not fit: then it is read again."""
+        if max(state.fed, default=-1) < self._lanes:
+            self.engine.load(state, session_of)
 
     def close(self) -> None:
         """It ends with the model."""
@@ -211,19 +232,56 @@ class _Handed:
         asyncio.run(self._engine.close())
 
 
+class _Shared(_Handed):
+    """An engine that several processes ask: the first of them hands it the weights of all."""
+
+    def __init__(
+        self, engine: VLLMServer, model: PreTrainedModel, context: int | None, world: World
+    ) -> None:
+        super().__init__(engine, model, context)
+        self._server, self._world = engine, world
+        self.copied_bytes //= world.size  # of what is handed over, this process's part
+
+    async def change(self, policy_version: int) -> None:
+        """Hand the weights over when no process has a completion under way.
+
+        Raises:
+            EngineError: on every process, when the server does not take them.
+        """
+        world, failed = self._world, ""
+        async with self.engine.shut():
+            weights = whole_state(self._model, kept=world.leads)
+            world.wait()  # until every process has shut its own gate
+            try:
+                if world.leads:
+                    await self._server.load(weights, policy_version)
+            except EngineError as error:
+                if world.size == 1:
+                    raise
+                failed = str(error)
+            if failures := list(filter(None, world.gather(failed))):
+                raise EngineError(failures[0])
+            self._server.policy_version = policy_version
+
+
 def vllm(
     config: VLLMEngineConfig,
     model: PreTrainedModel,
     folder: Path,
-    lanes: int,
-    own_weights: bool = True,
+    use: Use,
 ) -> Sampler:
     """vLLM, started on the policy's folder.
 
     Raises:
         MissingPackageError: vLLM is not installed.
         EngineError: vLLM cannot run this model here.
+        BadValueError: several processes would start one each on the same GPU.
     """
+    if use.world.size > 1 and use.world.device.type == "cuda":
+        raise BadValueError(
+            'engine.name = "vllm" is for one process on GPUs, because each would start it on the '
+            'first GPU of its machine; use "ray", which gives each engine a GPU, or "vllm_server"'
+        )
     return _Handed(VLLMModel(folder, config), model, config.context)
 
 
@@ -231,17 +289,18 @@ def vllm_server(
     config: VLLMServerEngineConfig,
     model: PreTrainedModel,
     folder: Path,
-    lanes: int,
-    own_weights: bool = True,
+    use: Use,
 ) -> Sampler:
-    """A vLLM server; it gets the policy's weights before it is asked for anything.
+    """A vLLM server that all processes share.
+
+    It gets the policy's weights before it is asked for anything.
 
     Raises:
         EngineError: the server does not take them.
     """
     from longstep_agents.models.vllm_server import VLLMServer
 
-    handed = _Handed(VLLMServer(config), model, config.context)
+    handed = _Shared(VLLMServer(config), model, config.context, use.world)
     handed.refresh(0)
     return handed
 
@@ -277,6 +336,11 @@ class RayEngineConfig(SamplerConfig):
         return self.each.differs or self.gpus > 0
 
     @property
+    def needs_cluster(self) -> bool:
+        """It does."""
+        return True
+
+    @property
     def cluster_cpus(self) -> float:
         """Those of all of them."""
         return self.replicas * self.cpus
@@ -286,8 +350,7 @@ def ray(
     config: RayEngineConfig,
     model: PreTrainedModel,
     folder: Path,
-    lanes: int,
-    own_weights: bool = True,
+    use: Use,
 ) -> Sampler:
     """Engines in actors, which have the policy's weights before they are asked for anything.
 
@@ -298,7 +361,7 @@ def ray(
     from longstep_agents.models.replica import Engine, HFReplica, VLLMReplica
     from longstep_agents.models.replicas import Demand, Replicas
 
-    lanes_each = -(-lanes // config.replicas)
+    lanes_each = -(-use.lanes // config.replicas)
     make: Callable[[], Engine]
     if isinstance(config.each, VLLMEngineConfig):
         make = partial(VLLMReplica, folder.resolve(), config.each)
@@ -327,14 +390,11 @@ def make_sampler(
     config: SamplerConfig,
     model: PreTrainedModel,
     folder: Path,
-    lanes: int,
-    own_weights: bool = False,
+    use: Use,
 ) -> Sampler:
-    """The engine of a run, for `model`, which was read from `folder`, and so many episodes.
-
-    With `own_weights` it may sample while the model is trained; vLLM always may.
+    """The engine of a run, for `model`, which was read from `folder`.
 
     Raises:
         LongstepError: the engine cannot be had, or cannot run this policy here.
     """
-    return ENGINES[config.name](config, model, folder, lanes, own_weights)
+    return ENGINES[config.name](config, model, folder, use)

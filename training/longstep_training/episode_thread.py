@@ -112,7 +112,8 @@ class EpisodeThread:
 
         async def told() -> list[dict[str, Any]]:
             if self._interruption.asked and self._playing:
-                await asyncio.wait(self._playing, timeout=self._interruption.grace / 2)
+                spare = self._interruption.remaining() - self._interruption.grace / 2
+                await asyncio.wait(self._playing, timeout=max(0.0, spare))
             return tell_orders(orders)
 
         return asyncio.run_coroutine_threadsafe(told(), self._loop).result()

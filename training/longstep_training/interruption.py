@@ -111,7 +111,7 @@ class Interruption:
         Raises:
             InterruptedRunError: on every rank.
         """
-        late = self.asked and (seconds is None or seconds > self._remaining())
+        late = self.asked and (seconds is None or seconds > self.remaining())
         heard = (
             self.world.gather((late, self._number))
             if self.world.size > 1
@@ -125,7 +125,8 @@ class Interruption:
         if self._helps:
             sys.exit(128 + self._number)
 
-    def _remaining(self) -> float:
+    def remaining(self) -> float:
+        """Seconds of the grace period that are left, once the run was asked to end."""
         return self._heard + self.grace - time.monotonic()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

@@ -37,7 +37,7 @@ from longstep_envs.registry import make
 from longstep_envs.types import LongstepError
 from longstep_training.demonstrations import Demonstrations
 from longstep_training.distributed import World
-from longstep_training.engines import make_sampler
+from longstep_training.engines import Use, make_sampler
 from longstep_training.imitation import draw_requests, make_teacher
 from longstep_training.interruption import Interruption
 from longstep_training.recipe import EvaluationConfig, TaskSource, TrainConfig
@@ -126,8 +126,11 @@ class Player:
             config.engine,
             model,
             folder,
-            config.run.concurrency,
-            own_weights=config.rl.staleness > 0 or config.run.shard,
+            Use(
+                config.run.concurrency,
+                own_weights=config.rl.staleness > 0 or config.run.shard,
+                world=world,
+            ),
         )
 
     def check(self) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import (
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationInfo,
@@ -141,7 +142,7 @@ class RunConfig(Config):
     """Keep those of every so-manieth iteration as well, to look back at."""
     grace: PositiveFloat = 30.0
     """Seconds that a run has to end in when it gets SIGTERM or Ctrl-C."""
-    log_groups: int = 1
+    log_groups: NonNegativeInt = 1
     """Groups of each iteration of which every episode is written out."""
     trackers: tuple[AnyTrackerConfig, ...] = ()
     """Where else the numbers of `metrics.jsonl` are shown: keys of `TRACKERS`, or tables with one
@@ -206,7 +207,7 @@ class TrainConfig(Config):
     @classmethod
     def _has_room_for_engines(cls, cluster: ClusterConfig, info: ValidationInfo) -> ClusterConfig:
         engine = info.data.get("engine")
-        if engine is not None and engine.cluster_cpus and cluster.address is None:
+        if engine is not None and engine.needs_cluster and cluster.address is None:
             raise refusal("cluster.address = auto, local or HOST:PORT for engines that run on Ray")
         return cluster
 

@@ -73,7 +73,7 @@ def keep_step(model: PreTrainedModel, passes: int, *, learning: bool = False) ->
             packing = Documents([1])
             logits = model(input_ids=ids, position_ids=ids, packing=packing, use_cache=False).logits
         if learning:
-            (0.0 * logits.float().sum()).backward()
+            (0.0 * logits.float().nan_to_num(0.0, 0.0, 0.0).sum()).backward()
 
 
 def named_shards(model: nn.Module) -> dict[str, nn.Parameter]:

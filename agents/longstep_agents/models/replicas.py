@@ -118,12 +118,14 @@ class Replicas:
             seat, actor = session.seat, session.seat.actor
             asked = replace(params, session=session.number, drawn=session.drawn)
             try:
-                completion, seat.statistics = await actor.sample.remote(ids, asked)
+                completion, statistics = await actor.sample.remote(ids, asked)
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except self._ray.exceptions.RayError:
                 self._replace(seat, actor)
                 continue
+            if seat.actor is actor:  # else its count went into that of lost ones
+                seat.statistics = statistics
             session.drawn += len(completion.choices)
             return completion  # type: ignore[no-any-return]  # it came through Ray
         raise EngineError(f"{_MOST_LOST} engines were lost over one completion; see Ray's logs")
