@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from longstep_training.planning.costs import Layout, Setting
 from longstep_training.planning.episodes import draw_groups
 from longstep_training.planning.machines import MACHINES
-from longstep_training.planning.memory import layer_bytes, plan_memory
+from longstep_training.planning.memory import Memory, layer_bytes, plan_memory
 from longstep_training.planning.settings import Assumptions, Recipe
 from longstep_training.planning.shapes import SHAPES, Shape
 
 SHARDED = Recipe.model_validate(
     {
         "run": {"shard": True, "precision": "bfloat16"},
-        "engine": {"name": "vllm"},
+        "engine": {"name": "vllm_server"},
         "agent": {"max_tokens": 512},
     }
 )
@@ -42,7 +42,7 @@ def test_memory_adds_up(size: str, count: int, shard: bool, checkpointing: str) 
     groups = draw_groups(recipe, setting.assumed, 4)
     (one,) = plan_memory(setting, Layout(count, count, apart=False), groups)
     update, engine = sum(one.update.values()), sum(one.engine.values()) + one.lanes * one.lane
-    assert one.has == pytest.approx(sum(one.resident.values()) + max(update, engine) + one.left)
+    assert one.has == pytest.approx(sum(one.resident.values()) + update + engine + one.left)
     state = sum(one.resident.values()) + one.update["gradients (float32)"]
     each = count if shard else 1
     assert state == pytest.approx(16 * setting.shape.parameters / each)
@@ -57,6 +57,76 @@ def test_a_trainer_and_a_sampler_hold_different_things() -> None:
     assert not sampler.resident
     assert not sampler.update
     assert sampler.engine["engine's weights"] == pytest.approx(2 * SHAPES["7B"].parameters / 2)
+
+
+def of_hf(size: str, count: int, **engine: object) -> Memory:
+    """Of an accelerator that trains a sharded policy and samples from a copy of it."""
+    tree = {**SHARDED.model_dump(), "engine": {"name": "hf", **engine}}
+    recipe = Recipe.model_validate(tree)
+    setting = setting_of(size, recipe)
+    groups = draw_groups(recipe, setting.assumed, 4)
+    return plan_memory(setting, Layout(count, count, apart=False), groups)[0]
+
+
+def test_hf_takes_the_cache_of_all_episodes_at_once() -> None:
+    shape = SHAPES["7B"]
+    one = of_hf("7B", 64)
+    assert one.cache == 256 * shape.context * shape.cache_bytes(4)
+    assert one.cache == pytest.approx(962e9, rel=0.01)
+    assert not one.fits
+    short = of_hf("7B", 64, context=1000, dtype="bfloat16")
+    assert short.cache == 256 * 1000 * shape.cache_bytes(2)
+    recipe = Recipe.model_validate({"engine": {"name": "ray", "gpus": 1, "replicas": 4}})
+    layout = Layout(1, 4, apart=True)
+    groups = draw_groups(recipe, Assumptions(), 1)
+    _, actor = plan_memory(setting_of("0.6B", recipe), layout, groups)
+    assert actor.lanes == 256 / 4
+
+
+def test_the_cache_leaves_a_tenth_of_what_is_free_at_the_start() -> None:
+    one = of_hf("0.6B", 8, context=2000)
+    assert one.start == pytest.approx(
+        max(
+            4 * SHAPES["0.6B"].parameters + one.cache / 0.9,
+            8 * SHAPES["0.6B"].parameters + one.cache,
+        )
+    )
+
+
+def test_a_sharded_policy_is_loaded_whole_first() -> None:
+    whole = 4 * SHAPES["32B"].parameters
+    groups = draw_groups(SHARDED, Assumptions(), 4)
+    trainer, sampler = plan_memory(setting_of("32B"), Layout(56, 8, apart=True, tensor=8), groups)
+    assert trainer.start == pytest.approx(whole)
+    assert trainer.start > trainer.has
+    assert not trainer.fits
+    assert sampler.starts
+    copied = of_hf("7B", 64, dtype="bfloat16", context=10)
+    assert copied.start == pytest.approx(2 * 4 * SHAPES["7B"].parameters)
+
+
+def test_a_reference_is_loaded_whole_beside_the_engine() -> None:
+    learning = SHARDED.rl.model_copy(update={"reference": "start"})
+    recipe = SHARDED.model_copy(update={"rl": learning})
+    groups = draw_groups(recipe, Assumptions(), 4)
+    whole = 4 * SHAPES["7B"].parameters
+    (trainer, _) = plan_memory(setting_of("7B", recipe), Layout(8, 8, apart=True), groups)
+    assert trainer.start == pytest.approx(whole + whole / 8)
+
+
+def test_vllm_beside_a_trainer_takes_its_share() -> None:
+    def beside(**engine: object) -> Memory:
+        recipe = Recipe.model_validate({"engine": {"name": "vllm", **engine}})
+        setting = setting_of("0.6B", recipe)
+        groups = draw_groups(recipe, setting.assumed, 1)
+        return plan_memory(setting, Layout(1, 1, apart=False), groups)[0]
+
+    one = beside(memory=0.5)
+    assert sum(one.engine.values()) + one.cache == pytest.approx(0.5 * 80e9)
+    assert not beside().fits
+    told = beside(cache_gib=4)
+    weights = 2 * SHAPES["0.6B"].parameters
+    assert sum(told.engine.values()) + told.cache == pytest.approx(weights + 4 * 2**30)
 
 
 def test_checkpointing_keeps_less() -> None:

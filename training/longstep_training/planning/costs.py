@@ -28,9 +28,13 @@ class Setting:
     @property
     def weight_bytes(self) -> int:
         """Of a weight or a cached number where the engine computes."""
-        if self.recipe.samples_itself and self.recipe.engine.dtype == "policy":
-            return 4
-        return 2
+        engine = self.recipe.sampling
+        return 4 if engine.dtype == ("float32" if engine.is_vllm else "policy") else 2
+
+    @property
+    def fixed_cache(self) -> bool:
+        """Whether the engine takes its whole cache at once, as `hf` does on an accelerator."""
+        return self.machine.accelerator and not self.recipe.sampling.is_vllm
 
     @property
     def compute_bytes(self) -> int:
@@ -44,7 +48,7 @@ class Setting:
             return self.assumed.pass_seconds
         if not self.machine.accelerator:
             return 0.001
-        return 0.0007 * self.shape.layers if self.recipe.samples_itself else 0.003
+        return 0.003 if self.recipe.sampling.is_vllm else 0.0007 * self.shape.layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Layout:
     @property
     def used(self) -> int:
         """Accelerators in all."""
-        return self.update + self.engine if self.apart else self.update
+        return self.update + self.engine if self.apart else max(self.update, self.engine)
 
     @property
     def replicas(self) -> int:
@@ -124,7 +128,6 @@ def make_costs(setting: Setting, layout: Layout, lanes: int) -> Costs:
     memory = layout.tensor * machine.bandwidth * assumed.decode_efficiency
     holders = layout.update if setting.recipe.run.shard else 1
     token = shape.read_flops(1.0) + shape.logit_flops(1.0)
-    copied = 0.0 if setting.recipe.samples_itself and not layout.apart else 1.0
     return Costs(
         replicas=layout.replicas,
         lanes=lanes,
@@ -138,7 +141,7 @@ def make_costs(setting: Setting, layout: Layout, lanes: int) -> Costs:
         host_seconds=assumed.host_seconds,
         wait=1.0,
         workers=assumed.workers,
-        sync_seconds=copied * shape.parameters * setting.weight_bytes / _bus(setting, layout.used),
+        sync_seconds=_sync_seconds(setting, layout),
         credit_seconds=assumed.credit_seconds,
         flop_seconds=1.0
         / (layout.update * machine.rate(setting.compute_bytes) * assumed.update_efficiency),
@@ -148,6 +151,23 @@ def make_costs(setting: Setting, layout: Layout, lanes: int) -> Costs:
         * shape.parameters
         / (holders * machine.bandwidth * assumed.decode_efficiency),
     )
+
+
+def _sync_seconds(setting: Setting, layout: Layout) -> float:
+    """Of new weights for the engine: gathered in float32 where sharded, then handed over once.
+
+    Process 0 writes them for a server. With vLLM in the processes, or Ray, each hands over its own
+    copy, and those of a machine share what brings them on.
+    """
+    recipe, size = setting.recipe, 4 * setting.shape.parameters
+    if recipe.samples_itself and not recipe.copies_itself:
+        return 0.0
+    count = layout.update
+    gathered = size * (count - 1) / count / _bus(setting, count) if recipe.run.shard else 0.0
+    if recipe.samples_itself:
+        return gathered
+    copies = 1 if recipe.engine.name == "vllm_server" else min(count, setting.machine.node)
+    return gathered + copies * size / setting.assumed.handover_rate
 
 
 def _traffic(setting: Setting, count: int) -> float:

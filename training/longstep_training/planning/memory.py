@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from longstep_training.planning.costs import Layout, Setting
 from longstep_training.planning.episodes import Group
 
 LOGIT_ROWS = 2**28
 """Numbers of logits that are held at a time on an accelerator, as `longstep train` parts them."""
+_FILLED = 0.9
+"""Of the free memory, as much as `hf` lets its cache have."""
 _LOGIT_BYTES = 20
 """For each of them: logits as computed and as float32, their logarithm, entropy and gradient."""
 
@@ -31,12 +33,14 @@ class Memory:
     """Episodes that a replica has room for, at most as many as it is given."""
     wanted: int
     """Episodes that it is given."""
+    start: float = 0.0
+    """Needed at the fullest moment before anything is sampled or learnt."""
 
     @property
     def peak(self) -> float:
-        """At the fullest moment: phases that share an accelerator come one after the other."""
-        both = sum(self.update.values()), sum(self.engine.values()) + self.cache
-        return sum(self.resident.values()) + max(both)
+        """At the fullest moment: an update, for which the engine gives nothing back."""
+        parts = (*self.resident.values(), *self.update.values(), *self.engine.values())
+        return sum(parts) + self.cache
 
     @property
     def cache(self) -> float:
@@ -50,8 +54,13 @@ class Memory:
 
     @property
     def fits(self) -> bool:
-        """Whether an update fits, and an episode beside the engine's weights."""
-        return self.left >= 0 and (self.lanes > 0 or self.wanted == 0)
+        """Whether an update fits, an episode beside the engine's weights, and the start."""
+        return self.left >= 0 and self.starts and (self.lanes > 0 or self.wanted == 0)
+
+    @property
+    def starts(self) -> bool:
+        """Whether there is room to load the policy and to make the engine."""
+        return self.start <= self.has
 
 
 def layer_bytes(setting: Setting) -> int:
@@ -93,20 +102,20 @@ def longest_row(setting: Setting) -> float:
     turns = recipe.turn_limit
     reply = min(assumed.reply_tokens, recipe.agent.max_tokens)
     whole = assumed.prompt_tokens + turns * reply + (turns - 1) * assumed.observation_tokens
-    limits = [recipe.train.tokens, recipe.engine.context, setting.shape.context]
+    limits = [recipe.train.tokens, recipe.sampling.context, setting.shape.context]
     return min([whole, *(limit for limit in limits if limit)])
 
 
 def plan_memory(setting: Setting, layout: Layout, groups: Sequence[Group]) -> list[Memory]:
     """Of an accelerator that trains, and of one that samples where these are others."""
     has = setting.machine.memory * (1 - setting.assumed.reserved)
-    learner = _resident(setting, layout), _of_update(setting, layout, groups)
-    if not layout.apart:
-        return [_with_lanes(setting, layout, has, *learner)]
-    return [
-        Memory(has, *learner, {}, 0.0, 0, 0),
-        _with_lanes(setting, layout, has, {}, {}),
-    ]
+    alone = Memory(
+        has, _resident(setting, layout), _of_update(setting, layout, groups), {}, 0.0, 0, 0
+    )
+    if layout.apart:
+        sampler = _with_engine(setting, layout, Memory(has, {}, {}, {}, 0.0, 0, 0))
+        return [_with_start(setting, alone), _with_start(setting, sampler)]
+    return [_with_start(setting, _with_engine(setting, layout, alone))]
 
 
 def _resident(setting: Setting, layout: Layout) -> dict[str, float]:
@@ -141,23 +150,58 @@ def _of_update(setting: Setting, layout: Layout, groups: Sequence[Group]) -> dic
     return parts
 
 
-def _with_lanes(
-    setting: Setting,
-    layout: Layout,
-    has: float,
-    resident: dict[str, float],
-    update: dict[str, float],
-) -> Memory:
-    """With as many lanes as there is room for."""
-    shape, rl = setting.shape, setting.recipe.rl
-    copied = layout.apart or not setting.recipe.samples_itself or setting.recipe.run.shard
-    differs = setting.weight_bytes != 4 or rl.staleness > 0
+def _with_engine(setting: Setting, layout: Layout, one: Memory) -> Memory:
+    """With an engine that has as many lanes as there is room for, or `hf`'s on an accelerator.
+
+    That takes the cache of all episodes at once, each as long as the engine's context. So does vLLM
+    beside the trainer with its share of the memory, whatever is asked of it.
+    """
+    shape, recipe = setting.shape, setting.recipe
     engine: dict[str, float] = {}
-    if copied or differs:
+    if recipe.copies_itself or not recipe.samples_itself:
         engine["engine's weights"] = shape.parameters * setting.weight_bytes / layout.tensor
-    episodes = rl.tasks * rl.siblings * (1 + rl.staleness)
-    wanted = -(-min(episodes, setting.recipe.run.concurrency * layout.update) // layout.replicas)
-    lane = longest_row(setting) * shape.cache_bytes(setting.weight_bytes) / layout.tensor
-    room = has - sum(resident.values()) - sum(engine.values())
-    lanes = max(0, min(wanted, int(room // lane)))
-    return Memory(has, resident, update, engine, lane, lanes, wanted)
+    token = shape.cache_bytes(setting.weight_bytes) / layout.tensor
+    if setting.fixed_cache:
+        each = recipe.engine.replicas if recipe.engine.name == "ray" else 1
+        lanes = -(-recipe.run.concurrency // each)
+        context = recipe.sampling.context or shape.context
+        return replace(one, engine=engine, lane=context * token, lanes=lanes, wanted=lanes)
+    episodes = recipe.rl.tasks * recipe.rl.siblings * (1 + recipe.rl.staleness)
+    wanted = -(-min(episodes, recipe.run.concurrency * layout.update) // layout.replicas)
+    lane = longest_row(setting) * token
+    room = one.left - sum(engine.values())
+    taken = _taken(setting, sum(engine.values())) if recipe.engine.name == "vllm" else room
+    lanes = max(0, min(wanted, int(min(room, taken) // lane)))
+    if recipe.engine.name == "vllm":
+        engine["engine's cache besides"] = max(0.0, taken - lanes * lane)
+    return replace(one, engine=engine, lane=lane, lanes=lanes, wanted=wanted)
+
+
+def _taken(setting: Setting, weights: float) -> float:
+    """What vLLM takes for its cache in a process that trains."""
+    engine = setting.recipe.engine
+    if engine.cache_gib is not None:
+        return engine.cache_gib * 2**30
+    return max(0.0, engine.memory * setting.machine.memory - weights)
+
+
+def _with_start(setting: Setting, one: Memory) -> Memory:
+    """With what the start needs: a policy is loaded whole in float32, sharded or not.
+
+    The fullest of: the whole policy, twice where `hf` copies it before it rounds the copy; that
+    policy beside the engine; a critic or a reference that is loaded after both.
+    """
+    whole = 4.0 * setting.shape.parameters
+    weights = sum(one.engine.values())
+    cache = one.cache / _FILLED if setting.fixed_cache else one.cache
+    moments = [weights + one.cache]
+    if one.resident:
+        copies = 1 + int(setting.recipe.copies_itself)
+        moments += [copies * whole, whole + weights + one.cache, whole + cache]
+        rl = setting.recipe.rl
+        if rl.critic is not None or rl.reference is not None:
+            share = one.resident["weights (float32)"] / (1 + int(rl.critic is not None))
+            moments.append(share + weights + one.cache + whole)
+    elif setting.fixed_cache:
+        moments += [whole, weights + cache]
+    return replace(one, start=max(moments))

@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from longstep_envs.types import LongstepError
+from longstep_training.config import ConfigError
 from longstep_training.planning.bounds import Bound, find_bound
 from longstep_training.planning.costs import Costs, Layout, Setting, make_costs, update_seconds
 from longstep_training.planning.episodes import Group, draw_groups
 from longstep_training.planning.memory import Memory, plan_memory
-from longstep_training.planning.settings import Recipe
 from longstep_training.planning.simulation import Outcome, Simulation
 
 _TENSOR = (1, 2, 4, 8)
-_SPLITS = 8
-"""Parts in which accelerators are split between engine and update."""
 _SIMULATED = 4
 """Layouts that are simulated: those of the lowest bounds."""
 _MOST = 8_192
@@ -79,13 +77,15 @@ def make_plan(setting: Setting, gpus: int) -> Plan:
     Layouts are ranked by their bounds, and those with the lowest are simulated.
 
     Raises:
+        ConfigError: the engine cannot be placed on so many.
         NoRoomError: none fits; the error tells how many would.
     """
+    _check(setting, gpus)
     groups = draw_groups(
         setting.recipe, setting.assumed, _iterations(setting) * setting.recipe.rl.tasks
     )
     ranked: list[_Ranked] = []
-    for layout in layouts(setting.recipe, gpus):
+    for layout in layouts(setting, gpus):
         memory = plan_memory(setting, layout, groups[: setting.recipe.rl.tasks])
         if all(one.fits for one in memory):
             costs = make_costs(setting, layout, memory[-1].lanes)
@@ -100,19 +100,71 @@ def make_plan(setting: Setting, gpus: int) -> Plan:
     return min(plans, key=lambda plan: plan.outcome.step)
 
 
-def layouts(recipe: Recipe, gpus: int) -> Iterator[Layout]:
-    """All accelerators, or fewer: powers of two; together, and apart where the engine can be."""
+def layouts(setting: Setting, gpus: int) -> Iterator[Layout]:
+    """All accelerators, or fewer: powers of two; as the engine can be placed."""
+    engine = setting.recipe.engine
     counts = {gpus, *(2**i for i in range(gpus.bit_length()) if 2**i <= gpus)}
-    widths = _TENSOR if not recipe.samples_itself else (1,)
     for used in sorted(counts, reverse=True):
-        for tensor in widths:
-            if recipe.engine.name != "vllm_server" and used % tensor == 0:
-                yield Layout(used, used, apart=False, tensor=tensor)
-            if recipe.samples_itself:
-                continue
-            parts = {used * part // _SPLITS // tensor * tensor for part in range(1, _SPLITS)}
-            for engine in sorted(parts - {0, used}):
-                yield Layout(used - engine, engine, apart=True, tensor=tensor)
+        yield from _PLACED[engine.name](setting, used)
+
+
+def _itself(setting: Setting, used: int) -> Iterator[Layout]:
+    """Each process that trains samples."""
+    yield Layout(used, used, apart=False)
+
+
+def _beside(setting: Setting, used: int) -> Iterator[Layout]:
+    """Each process that trains starts its own vLLM; on accelerators there is one process."""
+    devices = setting.recipe.engine.devices
+    if not setting.machine.accelerator:
+        yield Layout(used, used, apart=False)
+    elif used == devices:
+        yield Layout(1, devices, apart=False, tensor=devices)
+
+
+def _server(setting: Setting, used: int) -> Iterator[Layout]:
+    """One server has some accelerators, the others train."""
+    given = setting.assumed.server_devices
+    for tensor in (given,) if given else _TENSOR:
+        if tensor < used:
+            yield Layout(used - tensor, tensor, apart=True, tensor=tensor)
+
+
+def _actors(setting: Setting, used: int) -> Iterator[Layout]:
+    """Each process that trains has so many actors."""
+    width = setting.recipe.sampling.devices
+    each = setting.recipe.engine.replicas * width
+    if count := used // (1 + each):
+        yield Layout(count, count * each, apart=True, tensor=width)
+
+
+_PLACED: dict[str, Callable[[Setting, int], Iterator[Layout]]] = {
+    "hf": _itself,
+    "vllm": _beside,
+    "vllm_server": _server,
+    "ray": _actors,
+}
+
+
+def _check(setting: Setting, gpus: int) -> None:
+    """Refuse an engine that cannot be placed."""
+    engine, devices = setting.recipe.engine, setting.recipe.sampling.devices
+    if setting.machine.accelerator and engine.name == "vllm" and gpus != devices:
+        raise ConfigError(
+            f"engine.name = vllm: each process that trains starts its own vLLM, and several on one "
+            f"machine's GPUs are refused by the run; engine.devices = {devices} asks for --gpus "
+            f"{devices}, got {gpus}. Set engine.devices, or engine.name to vllm_server, ray or hf"
+        )
+    if setting.machine.accelerator and engine.name == "ray" and engine.gpus != devices:
+        raise ConfigError(
+            f"engine.gpus: a plan knows actors with as many whole GPUs as they use, here {devices} "
+            f"(engine.each.devices); got {engine.gpus:g}"
+        )
+    if next(layouts(setting, gpus), None) is None:
+        raise ConfigError(
+            f"--gpus {gpus}: engine.name = {engine.name} samples beside what trains, and that is "
+            "too few for both; name more, or set engine.name = hf"
+        )
 
 
 def simulate(setting: Setting, layout: Layout, costs: Costs, groups: Sequence[Group]) -> Outcome:
@@ -154,7 +206,7 @@ def _counts() -> Iterator[int]:
 def _fits(setting: Setting, gpus: int, groups: Sequence[Group]) -> bool:
     return any(
         all(one.fits for one in plan_memory(setting, layout, groups))
-        for layout in layouts(setting.recipe, gpus)
+        for layout in layouts(setting, gpus)
     )
 
 
@@ -174,18 +226,43 @@ def _bound(setting: Setting, layout: Layout, costs: Costs, groups: Sequence[Grou
 
 
 def _no_room(setting: Setting, gpus: int, groups: Sequence[Group]) -> NoRoomError:
-    layout = next(layouts(setting.recipe, gpus), Layout(gpus, gpus, apart=False))
-    one = min(plan_memory(setting, layout, groups), key=lambda memory: memory.left)
-    parts = {**one.resident, **(one.update or one.engine)}
-    told = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in parts.items())
-    mends = [_mend(setting, change, groups) for change in _MENDS]
+    tried = [plan_memory(setting, layout, groups) for layout in layouts(setting, gpus)]
+    refused = [min(m, key=lambda one: min(one.left, one.has - one.start)) for m in tried]
+    one = max(refused, key=lambda one: min(one.left, one.has - one.start))
+    parts = {**one.resident, **one.update, **one.engine, "cache": one.cache}
+    needs = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in parts.items() if size)
+    start = "" if one.starts else f", and {one.start / 1e9:.1f} GB at its start"
+    if start and setting.recipe.run.shard:
+        start += ": a sharded policy is loaded whole first"
     count = smallest(setting, groups)
-    more = [f"with --gpus {count}" if count else "", *mends]
+    more = [f"with --gpus {count}" if count else "", _fewer(setting, gpus, groups)]
+    more += [_mend(setting, change, groups) for change in _MENDS]
+    if setting.recipe.engine.name == "vllm":
+        more.append("perhaps with a lower engine.memory, which vLLM takes beside the trainer")
     ways = "; ".join(way for way in more if way) or "on no number of them"
     return NoRoomError(
         f"{setting.shape.name} does not fit on {gpus} x {setting.machine.name}: each has "
-        f"{one.has / 1e9:.1f} GB to be used and needs {told} GB. It fits {ways}"
+        f"{one.has / 1e9:.1f} GB to be used and needs {needs} GB{start}. It fits {ways}"
     )
+
+
+def _fewer(setting: Setting, gpus: int, groups: Sequence[Group]) -> str:
+    """How many episodes at a time there is room for, where each takes its cache at once."""
+    if not setting.fixed_cache:
+        return ""
+    for change in ({}, *_MENDS):
+        low, high = 0, setting.recipe.run.concurrency
+        while low < high:
+            middle = (low + high + 1) // 2
+            some = _changed(setting, {**change, "concurrency": middle})
+            low, high = (middle, high) if _fits(some, gpus, groups) else (low, middle - 1)
+        if low:
+            sets = _sets({**change, "concurrency": low})
+            return (
+                f"if you play at most {low} at a time ({sets}), or more with a shorter "
+                "engine.context"
+            )
+    return ""
 
 
 _MENDS: tuple[dict[str, Any], ...] = (
@@ -199,7 +276,14 @@ def _mend(setting: Setting, change: dict[str, Any], groups: Sequence[Group]) -> 
     run = setting.recipe.run
     if all(getattr(run, key) == value for key, value in change.items()):
         return ""
-    recipe = setting.recipe.model_copy(update={"run": run.model_copy(update=change)})
-    count = smallest(replace(setting, recipe=recipe), groups)
-    sets = " ".join(f"--set run.{key}={str(value).lower()}" for key, value in change.items())
-    return f"with {sets} from --gpus {count}" if count else ""
+    count = smallest(_changed(setting, change), groups)
+    return f"with {_sets(change)} from --gpus {count}" if count else ""
+
+
+def _changed(setting: Setting, change: dict[str, Any]) -> Setting:
+    run = setting.recipe.run.model_copy(update=change)
+    return replace(setting, recipe=setting.recipe.model_copy(update={"run": run}))
+
+
+def _sets(change: dict[str, Any]) -> str:
+    return " ".join(f"--set run.{key}={str(value).lower()}" for key, value in change.items())

@@ -28,7 +28,8 @@ _ADVICE = {
     "environment latency": "rl.staleness = 1 or more, so that episodes go on during updates, and "
     "more rl.tasks at a time",
     "environment workers": "more environments",
-    "weight sync": "faster links, or fewer, larger iterations",
+    "weight sync": "fewer, larger iterations; one server (engine.name = vllm_server) where Ray "
+    "gets a copy of each trainer; a handover_rate that was measured",
     "memory": "more GPUs, a shorter engine.context, or engine.dtype = bfloat16, so that more "
     "episodes are played at a time",
 }
@@ -90,13 +91,13 @@ def workers_needed(plan: Plan) -> int:
 
 def _memory(one: Any) -> dict[str, Any]:
     told = asdict(one)
-    return {**told, "cache": one.cache, "peak": one.peak, "left": one.left}
+    return {**told, "cache": one.cache, "peak": one.peak, "left": one.left, "starts": one.starts}
 
 
 def _balance(plan: Plan) -> dict[str, float]:
     """GPU-seconds of an iteration, and how GPUs would be split in proportion to them."""
     engine = plan.bound.engine * plan.layout.engine
-    update = plan.bound.update * plan.layout.update
+    update = (plan.bound.update - plan.costs.sync_seconds) * plan.layout.update
     share = engine / (engine + update) if engine + update else 0.5
     return {
         "engine_gpu_seconds": engine,
@@ -166,6 +167,7 @@ def _memory_lines(memory: Sequence[Mapping[str, Any]], *, apart: bool) -> Iterat
         for name, size in parts.items():
             yield f"  {name:<40} {size / _GIGA:9.3f}"
         yield f"  {'left at the fullest moment':<40} {one['left'] / _GIGA:9.3f}"
+        yield f"  {'start: policies are loaded whole first':<40} {one['start'] / _GIGA:9.3f}"
 
 
 def _balance_line(told: Mapping[str, Any]) -> str:

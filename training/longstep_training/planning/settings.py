@@ -46,14 +46,36 @@ class Agent(_Part):
     max_tokens: PositiveInt = 64
 
 
-class Engine(_Part):
-    """Of `[engine]`."""
+class Sampling(_Part):
+    """Of an engine, wherever it runs."""
 
     name: str = "hf"
     dtype: str = "policy"
     share_prefixes: bool = False
     context: PositiveInt | None = None
     devices: PositiveInt = 1
+
+    @property
+    def is_vllm(self) -> bool:
+        """Whether vLLM samples: its cache has pages, not lanes."""
+        return self.name != "hf"
+
+
+class Each(Sampling):
+    """Of `[engine.each]`."""
+
+    name: Literal["hf", "vllm"] = "hf"
+
+
+class Engine(Sampling):
+    """Of `[engine]`."""
+
+    name: Literal["hf", "vllm", "vllm_server", "ray"] = "hf"
+    memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    cache_gib: PositiveFloat | None = None
+    replicas: PositiveInt = 1
+    gpus: NonNegativeFloat = 0.0
+    each: Each = Each()
 
 
 class Schedule(_Part):
@@ -125,20 +147,32 @@ class Recipe(_Part):
         return self.train.turns or 1_000
 
     @property
+    def sampling(self) -> Sampling:
+        """What samples; with Ray, in each actor."""
+        return self.engine.each if self.engine.name == "ray" else self.engine
+
+    @property
     def samples_itself(self) -> bool:
         """Whether the processes that train are those that sample."""
         return self.engine.name == "hf"
 
     @property
+    def copies_itself(self) -> bool:
+        """Whether they then sample from a copy of the policy."""
+        apart = self.run.shard or self.rl.staleness > 0 or self.engine.dtype != "policy"
+        return self.samples_itself and apart
+
+    @property
     def shares_prefixes(self) -> bool:
         """Whether siblings read their first prompt once, as vLLM lets them of itself."""
-        return self.engine.share_prefixes or not self.samples_itself
+        return self.sampling.share_prefixes or self.sampling.is_vllm
 
     @property
     def scoring_passes(self) -> int:
         """Forward passes besides the update's own: trainer's log-probabilities, the reference."""
         rounded = self.run.precision != "float32"
-        differs = not self.samples_itself or self.engine.dtype != "policy" or rounded
+        elsewhere = self.sampling.is_vllm or (self.engine.name == "ray" and self.engine.gpus > 0)
+        differs = elsewhere or self.sampling.dtype != "policy" or rounded
         corrects = (differs or self.rl.staleness > 0) if self.rl.corrections is None else False
         return int(corrects or bool(self.rl.corrections)) + int(self.rl.reference is not None)
 
@@ -157,6 +191,11 @@ class Assumptions(Config):
     """Of memory bandwidth, where the engine draws tokens."""
     link_efficiency: Share = 0.70
     """Of links between accelerators, in collectives."""
+    handover_rate: PositiveFloat = 2e9
+    """Bytes a second at which a machine brings whole float32 weights to an engine with weights of
+    its own: out of the accelerator, through memory and a disk, an object store or a network."""
+    server_devices: PositiveInt | None = None
+    """Accelerators of the vLLM server that a config names; None tries 1, 2, 4 and 8."""
     pass_seconds: NonNegativeFloat | None = None
     """What a pass of the engine takes besides: launches, scheduling, drawing. None is 3 ms with
     vLLM, which records its launches, 0.7 ms a layer with `hf` on an accelerator, and 1 ms on a
@@ -187,16 +226,20 @@ class Assumptions(Config):
     """Of an accelerator's memory: the driver, fragments, workspaces."""
 
 
+_PASSED = ("rl.critic", "rl.corrections", "engine.each.", "cluster.")
+"""Beginnings of keys that may be set too, though a plan does not read each of them."""
+
+
 def read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
     """What a plan needs of a config file.
 
     Raises:
         ConfigError: the file cannot be read, a value is wrong, or an override is of no use here.
     """
-    known = list(_paths(Recipe))
+    known = [*_paths(Recipe), "engine.cpus"]
     for override in overrides:
         key = ".".join(parse_override(override)[0])
-        if key not in known and not key.startswith(("rl.critic", "rl.corrections")):
+        if key not in known and not key.startswith(_PASSED):
             raise ConfigError(f"--set {key}: a plan reads {one_of(key, known)}; leave it away")
     return build_config(Recipe, read_tree(path, overrides), str(path))
 
