@@ -57,7 +57,7 @@ def test_help_loads_no_heavy_package() -> None:
         ([*PLAY[:2], "--set", "colour=red"], 1, "colour"),
         ([*PLAY[:2], "--set", "a.b=1"], 1, "an option is one name"),
         (["tasks", "treasur"], 1, "did you mean 'treasure'?"),
-        (["tasks", "treasure", "--set", "colour=red"], 1, "does not take these options"),
+        (["tasks", "treasure", "--set", "colour=red"], 1, "its options are: rooms"),
         (["train", "nowhere.toml"], 1, "there is no config file nowhere.toml"),
         (["view", "nowhere"], 1, "no run or evaluation in nowhere"),
         (["data", "verify", "longstep/Treasur-v0"], 1, "did you mean 'longstep/Treasure-v0'?"),

@@ -82,14 +82,14 @@ def signalled(place: Place, count: int, number: int = signal.SIGTERM) -> pytest.
 
 
 def interrupt(run: Path, settings: TrainConfig, place: Place, count: int, **options: Any) -> None:
-    patch = signalled(place, count)
+    patch, before = signalled(place, count), signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(InterruptedRunError) as caught:
             train(settings, run, **options)
     finally:
         patch.undo()
     assert caught.value.status == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def in_flight(run: Path, rank: int = 0) -> list[dict[str, Any]]:

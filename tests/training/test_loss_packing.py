@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, Qwen3ForCausalLM
 
 from longstep_agents.types import Completion, Group, Outcome, Step, Trajectory
 from longstep_training.batch import AGGREGATIONS, Row, build_row, build_rows, pack_rows
@@ -30,9 +30,6 @@ ModelFactory = Callable[..., Qwen3ForCausalLM]
 
 class Bigram(torch.nn.Module):
     """The least model that has a gradient: the next token depends on the last one alone."""
-
-    device = torch.device("cpu")
-    config = Qwen3Config(vocab_size=VOCABULARY)
 
     def __init__(self) -> None:
         super().__init__()

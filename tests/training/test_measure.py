@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3Config
 
 from longstep_agents.types import Completion, Group, Outcome, Step, Trajectory
 from longstep_training.batch import Row, build_row
@@ -16,9 +15,6 @@ from longstep_training.updater import OptimizerConfig, Updater
 
 class Coin(torch.nn.Module):
     """Both tokens are equally likely: of log-probability -0.69."""
-
-    device = torch.device("cpu")
-    config = Qwen3Config(vocab_size=2)
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,8 +20,10 @@ Head = Callable[[Tensor], Tensor]
 
 
 def has_head(model: PreTrainedModel) -> bool:
-    """Whether the model has a decoder apart from its head."""
+    """Whether the model is of transformers, and has a decoder apart from its head."""
     bare = _bare(model)
+    if not isinstance(bare, PreTrainedModel):
+        return False
     return bare.base_model is not bare and bare.get_output_embeddings() is not None
 
 

@@ -86,9 +86,8 @@ def score(
     chosen = _Chosen(
         batch.before_T if context else place_T, batch.targets_T, batch.free_T, batch.admitted_TA
     )
-    most = _most_rows(model)
     with computing(model):
-        if rows > most and has_head(model):
+        if has_head(model) and rows > (most := _most_rows(model)):
             states_NH, head = decode(model, batch)
             states_KH = states_NH if context else states_NH[kept_K]
             told = _tell_by_parts(states_KH, head, most, chosen, asked)

@@ -232,7 +232,11 @@ class _Reader:
         return said | ({"new": ""} if "deleted file mode" in said else {})
 
     def _hunks(self) -> Iterator[Hunk]:
-        while (line := self._peek()) and (match := _HUNK.match(line)):
+        while (line := self._peek()) and line.startswith("@@ -"):
+            match = _HUNK.match(line)
+            if match is None:  # passed over, its lines would be, too
+                told = f"line {self._at + 1} of the patch cannot be read: {line[:80]!r}"
+                raise PatchError(told)
             self._at += 1
             old_start, old, new_start, new, heading = match.groups()
             wanted = [int(old if old is not None else 1), int(new if new is not None else 1)]
