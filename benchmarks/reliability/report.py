@@ -65,6 +65,8 @@ def _shown(tests: Mapping[str, Mapping[str, int]]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool | str):
         return str(value)
+    if isinstance(value, dict) and any(isinstance(one, dict) for one in value.values()):
+        return f"{len(value)}: {', '.join(value)}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
     if isinstance(value, list):

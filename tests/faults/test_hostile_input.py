@@ -191,7 +191,8 @@ def test_a_patch_cannot_lead_out_of_the_tree(patch: str) -> None:
 
 @pytest.mark.case(41)
 def test_a_patch_cannot_count_with_thousands_of_digits() -> None:
-    assert parse_patch(f"--- a/x\n+++ b/x\n@@ -{DIGITS} +1 @@\n-x\n+y\n")[0].hunks == ()
+    with pytest.raises(PatchError, match="line 3 of the patch cannot be read"):
+        parse_patch(f"--- a/x\n+++ b/x\n@@ -{DIGITS} +1 @@\n-x\n+y\n")
 
 
 @pytest.mark.case(41)

@@ -44,6 +44,7 @@ def pids(reports: list[EpisodeReport[list[str]]]) -> list[int]:
     return [int(report.result[0].split()[1]) for report in reports if report.result]
 
 
+@pytest.mark.case(2, 3, 4, 6)
 @pytest.mark.parametrize("fault", ["raise", "exit", "kill", "crash", "hang", "late", "error"])
 def test_a_fault_is_retried_on_another_worker_and_the_neighbours_finish(
     fault: str, tmp_path: Path
@@ -90,6 +91,7 @@ def test_a_fault_that_stays_is_reported_and_costs_nobody_else(
     assert [report.fault for report in reports] == [None, Fault.ENV, None, None]
 
 
+@pytest.mark.case(6)
 def test_the_message_of_a_crash_names_the_signal() -> None:
     with EnvPool(FAULTY, workers=1, retries=0) as pool:
         killed, crashed = run(pool, [["kill"], ["crash"]], concurrency=1)
@@ -99,6 +101,7 @@ def test_the_message_of_a_crash_names_the_signal() -> None:
     assert "SIGSEGV" in crashed.error["message"]
 
 
+@pytest.mark.case(3)
 def test_a_worker_killed_from_outside_costs_its_own_episodes_one_attempt() -> None:
     killed: list[int] = []
 
@@ -129,6 +132,7 @@ def test_every_episode_is_reported_exactly_once_under_faults() -> None:
         assert (report.result is None, report.fault is not None) == (failed, failed)
 
 
+@pytest.mark.case(14)
 def test_many_answers_stay_with_the_episode_that_asked() -> None:
     requests = [[f"{n} says {turn}" for turn in range(20)] for n in range(200)]
     with EnvPool(FAULTY, workers=2, envs_per_worker=8) as pool:
@@ -195,6 +199,7 @@ def test_an_environment_that_cannot_be_made_is_an_environment_error() -> None:
         assert report.fault == Fault.ENV
 
 
+@pytest.mark.case(17)
 def test_what_an_environment_prints_does_not_disturb_its_answers() -> None:
     with EnvPool(FAULTY, workers=1) as pool:
         (report,) = run(pool, [["print", "look", "\ud800 " + "é" * 100_000]])
@@ -202,6 +207,7 @@ def test_what_an_environment_prints_does_not_disturb_its_answers() -> None:
     assert report.result[-1].endswith("\ud800 " + "é" * 100_000)
 
 
+@pytest.mark.case(14)
 def test_an_answer_that_nobody_waits_for_goes_to_nobody() -> None:
     async def impatient(slot: Slot, number: int) -> str:
         await slot.reset("a", 0)

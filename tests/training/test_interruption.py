@@ -138,6 +138,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.case(25)
 def test_a_run_that_is_left_amid_episodes_goes_on_to_the_same_bytes(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_what_was_played_of_an_episode_stands_in_its_record(tmp_path: Path) -> N
         assert any(begun and played[: len(begun)] == begun for begun in actions)
 
 
+@pytest.mark.case(25)
 def test_an_iteration_that_fits_is_finished(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     interrupt(run, config(), STEP, 4)  # one of imitation, two of each iteration of RL

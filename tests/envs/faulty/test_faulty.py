@@ -65,6 +65,7 @@ def test_the_schedule_is_of_the_seed_and_the_episode() -> None:
     assert {fault.call for fault in faults} == set(range(6))
 
 
+@pytest.mark.case(1, 2, 3, 4, 6, 15)
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_fault_that_happens_once_costs_a_try_at_most(kind: str, tmp_path: Path) -> None:
     reports = run(range(4), [kind], ledger=str(tmp_path))
@@ -109,6 +110,7 @@ def test_a_mixture_loses_nothing_and_tells_nothing_twice(tmp_path: Path) -> None
     assert 20 < len(happened) < 60
 
 
+@pytest.mark.case(17)
 def test_meddling_stays_in_the_worker() -> None:
     before = Path.cwd(), signal.getsignal(signal.SIGTERM)
     run(range(4), ["meddle"])
