@@ -2,6 +2,7 @@ import http.client
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,5 +105,8 @@ def test_what_is_appended_is_served(
         file.write(whole.splitlines(keepends=True)[12][:50])
     assert count() == 12
     log.write_text(whole)
+    until = time.monotonic() + 20  # a slow look at the folder is followed by a rest
+    while count() == 12 and time.monotonic() < until:
+        time.sleep(0.05)
     assert count() == 24
     assert len(json.loads(get(client, "/data/half-0.json")[1])) == 24
