@@ -232,7 +232,7 @@ def together(world: World, out: Path) -> None:
 
 def diverge(world: World, out: Path) -> None:
     """A gradient that is not finite on one rank; all must refuse it and keep their weights."""
-    updater = updater_of(world, sharded=True)
+    updater = updater_of(world, sharded=True, skips=0)
     before = whole_state(updater.model)
     scale = float("nan") if world.rank == world.size - 1 else 1.0
 
