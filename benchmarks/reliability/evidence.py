@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import typer
 
 FOLDER = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[2]
 
 
 def save(name: str, what: str, numbers: Mapping[str, Any]) -> None:
@@ -28,6 +30,13 @@ def save(name: str, what: str, numbers: Mapping[str, Any]) -> None:
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     (FOLDER / f"{name}.json").write_text(text, "utf-8")
     typer.echo(text)
+
+
+def read_mutants() -> list[dict[str, Any]]:
+    """The guards that tests must miss: tables of `tests/faults/mutants/`, by case."""
+    files = (ROOT / "tests/faults/mutants").glob("*.toml")
+    listed = [one for path in files for one in tomllib.loads(path.read_text("utf-8"))["mutant"]]
+    return sorted(listed, key=lambda mutant: (mutant["case"], mutant["file"]))
 
 
 def load() -> dict[str, dict[str, Any]]:

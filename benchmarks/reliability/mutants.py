@@ -2,7 +2,7 @@
 
     python -m benchmarks.reliability.mutants [--case N]
 
-A mutant is a table of `tests/faults/mutants.toml`: a piece of code and what takes its place, and a
+A mutant is a table of `tests/faults/mutants/`: a piece of code and what takes its place, and a
 test that has to be red then. The same test has to be green in the copy without any change.
 """
 
@@ -12,16 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from benchmarks.reliability.evidence import save
+from benchmarks.reliability.evidence import ROOT, read_mutants, save
 
-ROOT = Path(__file__).parents[2]
 COPIED = ("envs", "tasks", "agents", "training", "tests", "benchmarks", "configs", "examples")
 FILES = ("pyproject.toml", "README.md", "Makefile")
 _SECONDS = 300
@@ -29,8 +27,7 @@ _SECONDS = 300
 
 def main(case: Annotated[int | None, typer.Option(help="Only this one.")] = None) -> None:
     """Run all, and write what was found."""
-    listed = tomllib.loads((ROOT / "tests/faults/mutants.toml").read_text("utf-8"))["mutant"]
-    mutants = [mutant for mutant in listed if case in (None, mutant["case"])]
+    mutants = [mutant for mutant in read_mutants() if case in (None, mutant["case"])]
     with TemporaryDirectory() as folder:
         tree = _copy(Path(folder))
         green = {test: _passes(tree, test) for test in sorted({m["test"] for m in mutants})}

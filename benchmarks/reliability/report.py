@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.evidence import load
+from benchmarks.reliability.evidence import ROOT, load, read_mutants
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
-CASES, MUTANTS = ROOT / "tests/faults/cases.toml", ROOT / "tests/faults/mutants.toml"
+CASES = ROOT / "tests/faults/cases.toml"
 Tests = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Case -> test -> outcome -> how many times."""
 
@@ -32,7 +30,7 @@ def main() -> None:
 
 def cases(tests: Tests) -> str:
     """A row for each numbered case."""
-    mutants = tomllib.loads(MUTANTS.read_text("utf-8")).get("mutant", [])
+    mutants = read_mutants()
     rows = ["| | what happens | what comes of it | tests | mutants |", "|---|---|---|---|---|"]
     for group in tomllib.loads(CASES.read_text("utf-8")).values():
         for number, (what, expected) in group.items():

@@ -2,11 +2,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from benchmarks.reliability.evidence import ROOT, read_mutants
 
 FOLDER = Path(__file__).parent
 CASES = tomllib.loads((FOLDER / "cases.toml").read_text("utf-8"))
-MUTANTS = tomllib.loads((FOLDER / "mutants.toml").read_text("utf-8")).get("mutant", [])
-ROOT = FOLDER.parents[1]
+MUTANTS = read_mutants()
 
 
 def test_the_cases_are_numbered_without_a_gap() -> None:
