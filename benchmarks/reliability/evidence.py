@@ -32,11 +32,22 @@ def save(name: str, what: str, numbers: Mapping[str, Any]) -> None:
     typer.echo(text)
 
 
-def read_mutants() -> list[dict[str, Any]]:
-    """The guards that tests must miss: tables of `tests/faults/mutants/`, by case."""
-    files = (ROOT / "tests/faults/mutants").glob("*.toml")
+def read_cases() -> dict[int, tuple[str, str]]:
+    """The numbered cases: what happens, and what is to come of it."""
+    groups = tomllib.loads((ROOT / "tests/faults/cases.toml").read_text("utf-8")).values()
+    return {int(number): (what, wanted) for g in groups for number, (what, wanted) in g.items()}
+
+
+def read_mutants(*names: str) -> list[dict[str, Any]]:
+    """The guards that tests must miss, by case: tables of these files of `tests/faults/mutants/`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    folder = ROOT / "tests/faults/mutants"
+    files = [folder / f"{name}.toml" for name in names] or sorted(folder.glob("*.toml"))
     listed = [one for path in files for one in tomllib.loads(path.read_text("utf-8"))["mutant"]]
-    return sorted(listed, key=lambda mutant: (mutant["case"], mutant["file"]))
+    return sorted(listed, key=lambda mutant: (mutant["case"], mutant["file"], mutant["test"]))
 
 
 def load() -> dict[str, dict[str, Any]]:

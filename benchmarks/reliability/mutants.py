@@ -1,45 +1,80 @@
 """Shows that the tests of guards can fail: removes each guard in a copy, and runs its test there.
 
-    python -m benchmarks.reliability.mutants [--case N]
+    python -m benchmarks.reliability.mutants [FILE...] [--case N]... [--jobs N]
 
 A mutant is a table of `tests/faults/mutants/`: a piece of code and what takes its place, and a
-test that has to be red then. The same test has to be green in the copy without any change.
+test that has to be red then (`hangs = true` where it never ends instead). The same test has to be
+green in the copy without any change. One that is skipped, for want of a backend say, shows nothing
+and is told apart, as is one that cannot be imported without the guard.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from benchmarks.reliability.evidence import ROOT, read_mutants, save
+from benchmarks.reliability.evidence import ROOT, read_cases, read_mutants, save
 
 COPIED = ("envs", "tasks", "agents", "training", "tests", "benchmarks", "configs", "examples")
 FILES = ("pyproject.toml", "README.md", "Makefile")
-_SECONDS = 300
+_SECONDS = 120
+"""Of a test without its guard."""
+_GREEN_SECONDS = 3_600
+"""Of all tests together with their guards."""
+_TOLD = {
+    "failed": "caught",
+    "passed": "survived",
+    "skipped": "skipped",
+    "not found": "nothing ran without the guard",
+    "endless": f"no end within {_SECONDS} s without the guard; say `hangs = true` if it means to",
+}
+Mutant = Mapping[str, Any]
+Outcomes = Mapping[str, str]
+"""Of each test that ran, with its parameters: passed, failed or skipped."""
 
 
-def main(case: Annotated[int | None, typer.Option(help="Only this one.")] = None) -> None:
-    """Run all, and write what was found."""
-    mutants = [mutant for mutant in read_mutants() if case in (None, mutant["case"])]
+def main(
+    files: Annotated[list[str] | None, typer.Argument(help="Such as `models`; all else.")] = None,
+    case: Annotated[list[int] | None, typer.Option(help="Repeatable; all else.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Copies that are worked in at a time.")] = 1,
+) -> None:
+    """Run them, tell those that are not caught, and write what was found where all ran."""
+    mutants = [one for one in read_mutants(*files or ()) if not case or one["case"] in case]
     with TemporaryDirectory() as folder:
-        tree = _copy(Path(folder))
-        green = {test: _passes(tree, test) for test in sorted({m["test"] for m in mutants})}
-        survived = [_name(m) for m in mutants if green[m["test"]] and _survives(tree, m)]
-    broken = [test for test, passed in green.items() if not passed]
-    for what, names in (("is red without any change", broken), ("survived", survived)):
-        for name in names:
-            typer.echo(f"{name}: {what}")
-    if case is None:
-        caught = len(mutants) - len(survived) - sum(not green[m["test"]] for m in mutants)
-        save("mutants", "Guards removed one by one", {"mutants": len(mutants), "caught": caught})
-    raise typer.Exit(bool(broken or survived))
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(jobs):
+            trees.put(_copy(Path(folder, str(number))))
+        green = _with_guards(trees, sorted({one["test"] for one in mutants}))
+        with ThreadPoolExecutor(jobs) as pool:
+            found = list(pool.map(lambda one: _judge(trees, one, green[one["test"]]), mutants))
+    if not files and not case:
+        _write(mutants, found)
+    raise typer.Exit(not set(found) <= {"caught", "skipped"})
+
+
+def _write(mutants: Sequence[Mutant], found: Sequence[str]) -> None:
+    pairs = list(zip(mutants, found, strict=True))
+    every, caught = Counter(m["case"] for m in mutants), Counter(found)
+    by_case = Counter(m["case"] for m, what in pairs if what == "caught")
+    numbers: dict[str, Any] = {"mutants": len(mutants)}
+    numbers |= {what: caught[what] for what in ("caught", "survived", "skipped")}
+    others = [f"{_name(m)}: {what}" for m, what in pairs if what != "caught"]
+    numbers["not caught"] = others or "none"
+    without = [number for number in read_cases() if not every[number]]
+    numbers["cases without a mutant"] = without or "none"
+    numbers["by case"] = {str(n): {"mutants": every[n], "caught": by_case[n]} for n in every}
+    save("mutants", "Guards removed one by one", numbers)
 
 
 def _copy(folder: Path) -> Path:
@@ -48,51 +83,73 @@ def _copy(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
+    folder.parent.chmod(0o755)  # sandboxes show parts of it to users who are nobody here
     return folder
 
 
-def _survives(tree: Path, mutant: Mapping[str, Any]) -> bool:
-    """Whether the test passes without the guard."""
+def _with_guards(trees: SimpleQueue[Path], tests: Sequence[str]) -> dict[str, str]:
+    """What becomes of the tests in a copy without any change, in one run."""
+    tree = trees.get()
+    outcomes = _run(tree, tests, _GREEN_SECONDS) if tests else {}
+    trees.put(tree)
+    return {test: _worst(outcomes, test) for test in tests}
+
+
+def _judge(trees: SimpleQueue[Path], mutant: Mutant, green: str) -> str:
+    """What became of a mutant: caught, survived, skipped, or why it cannot be told."""
+    found = green
+    if green == "passed":
+        tree = trees.get()
+        found = _without_guard(tree, mutant)
+        trees.put(tree)
+    elif green != "skipped":
+        found = f"the test is {green} with the guard"
+    typer.echo(f"{found:9} {_name(mutant)}")
+    return found
+
+
+def _without_guard(tree: Path, mutant: Mutant) -> str:
     path = tree / mutant["file"]
     code = path.read_text("utf-8")
     if code.count(mutant["old"]) != 1:
-        typer.echo(f"{_name(mutant)}: the code stands {code.count(mutant['old'])} times there")
-        return True
+        return f"the code stands {code.count(mutant['old'])} times there"
     path.write_text(code.replace(mutant["old"], mutant["new"]), "utf-8")
     try:
-        return _passes(tree, mutant["test"])
+        outcome = _worst(_run(tree, [mutant["test"], "-x"], _SECONDS), mutant["test"])
+    except subprocess.TimeoutExpired:
+        outcome = "failed" if mutant.get("hangs") else "endless"
     finally:
         path.write_text(code, "utf-8")
+    return _TOLD[outcome]
 
 
-def _passes(tree: Path, test: str) -> bool:
+def _run(tree: Path, tests: Iterable[str], seconds: float) -> Outcomes:
+    """What became of tests in a copy; those of the slowest kind are left out."""
+    told = tree / "outcomes.json"
+    told.unlink(missing_ok=True)
     packages = os.pathsep.join(str(tree / name) for name in ("envs", "tasks", "agents", "training"))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-m",
-        "not golden",
-        "-p",
-        "no:cacheprovider",
-    ]
-    try:
-        done = subprocess.run(
-            [*command, test],
-            cwd=tree,
-            env=os.environ | {"PYTHONPATH": packages},
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not golden and not evidence"]
+    command += ["-p", "no:cacheprovider", "-p", "benchmarks.reliability.plugin"]
+    command += ["--outcomes", str(told), *tests]
+    subprocess.run(
+        command,
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": packages},
+        capture_output=True,
+        timeout=seconds,
+        check=False,
+    )
+    outcomes: dict[str, str] = json.loads(told.read_text("utf-8")) if told.exists() else {}
+    return outcomes
 
 
-def _name(mutant: Mapping[str, Any]) -> str:
+def _worst(outcomes: Outcomes, test: str) -> str:
+    """Of a test with all its parameters: one that fails is enough, and one that is not skipped."""
+    found = {o for node, o in outcomes.items() if node == test or node.startswith(f"{test}[")}
+    return next((one for one in ("failed", "passed", "skipped") if one in found), "not found")
+
+
+def _name(mutant: Mutant) -> str:
     return f"case {mutant['case']}, {mutant['file']}, {mutant['test'].rpartition('::')[2]}"
 
 

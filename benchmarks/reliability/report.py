@@ -5,14 +5,13 @@ python -m benchmarks.reliability.report
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.reliability.evidence import ROOT, load, read_mutants
+from benchmarks.reliability.evidence import ROOT, load, read_cases, read_mutants
 
 PAGE = ROOT / "docs" / "reliability.md"
-CASES = ROOT / "tests/faults/cases.toml"
 Tests = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Case -> test -> outcome -> how many times."""
 
@@ -22,21 +21,24 @@ def main() -> None:
     results = load()
     page = PAGE.read_text("utf-8")
     tests: Tests = results.pop("cases", {}).get("numbers", {})
-    page = _put(page, "cases", cases(tests))
+    removed = results.get("mutants", {}).get("numbers", {}).pop("by case", {})
+    page = _put(page, "cases", cases(tests, removed))
     for name, found in results.items():
         page = _put(page, name, evidence(found))
     PAGE.write_text(page, "utf-8")
 
 
-def cases(tests: Tests) -> str:
-    """A row for each numbered case."""
-    mutants = read_mutants()
+def cases(tests: Tests, removed: Mapping[str, Mapping[str, int]]) -> str:
+    """A row for each numbered case; `removed` tells how many mutants there are, and were caught."""
+    listed = Counter(mutant["case"] for mutant in read_mutants())
     rows = ["| | what happens | what comes of it | tests | mutants |", "|---|---|---|---|---|"]
-    for group in tomllib.loads(CASES.read_text("utf-8")).values():
-        for number, (what, expected) in group.items():
-            shown = _shown(tests.get(number, {}))
-            guards = sum(str(mutant["case"]) == number for mutant in mutants)
-            rows.append(f"| {number} | {what} | {expected} | {shown} | {guards or ''} |")
+    for number, (what, expected) in read_cases().items():
+        shown, ran = _shown(tests.get(str(number), {})), removed.get(str(number), {})
+        guards = f"{ran['caught']} of {ran['mutants']}" if ran else f"{listed[number]} not run"
+        rows.append(f"| {number} | {what} | {expected} | {shown} | {guards} |")
+    every = [outcomes for one in tests.values() for outcomes in one.values()]
+    functions = len({test for one in tests.values() for test in one})
+    rows += ["", f"Together: {_counted(every)}, of {functions} functions; some show several cases."]
     return "\n".join(rows)
 
 
@@ -51,13 +53,17 @@ def _shown(tests: Mapping[str, Mapping[str, int]]) -> str:
     """How many tests, counting parameters, and what did not pass."""
     if not tests:
         return "none"
-    total = {"passed": 0, "failed": 0, "skipped": 0}
-    for outcomes in tests.values():
-        for outcome, count in outcomes.items():
-            total[outcome] += count
-    told = [f"{count} {outcome}" for outcome, count in total.items() if count]
     files = sorted({test.partition("::")[0].rpartition("/")[2] for test in tests})
-    return f"{', '.join(told)} ({', '.join(files)})"
+    return f"{_counted(tests.values())} ({', '.join(files)})"
+
+
+def _counted(outcomes: Iterable[Mapping[str, int]]) -> str:
+    total: Counter[str] = Counter()
+    for one in outcomes:
+        total.update(one)
+    return ", ".join(
+        f"{total[name]} {name}" for name in ("passed", "failed", "skipped") if total[name]
+    )
 
 
 def _value(value: Any) -> str:

@@ -90,6 +90,7 @@ def test_calls_of_its_own_tools_are_answered_and_those_of_the_environment_are_ac
     assert {spec.name for spec in script.asked[0].tools} == {"calculator", "search"}
 
 
+@pytest.mark.case(20)
 def test_what_cannot_be_read_is_told_and_given_to_nobody() -> None:
     script = Script("I will look around.", call("calculator", expression="1"))
     fault, fine = play(script, AgentKit(config(tools={"calculator": {}})), 2)
@@ -100,6 +101,7 @@ def test_what_cannot_be_read_is_told_and_given_to_nobody() -> None:
     assert fine.valid
 
 
+@pytest.mark.case(20)
 def test_an_unknown_tool_is_answered_with_the_nearest_of_all() -> None:
     kit = AgentKit(config(tools={"calculator": {}}), [SEARCH])
     (act,) = play(Script(call("serch", query="x")), kit, 1)
@@ -108,6 +110,7 @@ def test_an_unknown_tool_is_answered_with_the_nearest_of_all() -> None:
     assert "did you mean 'search'" in act.aside.answer
 
 
+@pytest.mark.case(20)
 def test_a_call_of_the_environment_stands_alone() -> None:
     options = {"parser": {"name": "hermes", "max_calls": 3}, "tools": {"calculator": {}}}
     both = call("calculator", expression="1") + call("search", query="x")
@@ -120,6 +123,7 @@ def test_a_call_of_the_environment_stands_alone() -> None:
     assert act.aside.answer == "1\n\n2"
 
 
+@pytest.mark.case(20)
 def test_the_same_failing_call_over_and_over_ends_the_episode() -> None:
     kit = AgentKit(config(tools={"calculator": {}}, toolbox={"end_repeats": 3}))
     *before, last = play(Script(*[call("calculator", expression="1 / 0")] * 3), kit, 3)
@@ -130,6 +134,7 @@ def test_the_same_failing_call_over_and_over_ends_the_episode() -> None:
     assert "3 times in a row" in last.aside.answer
 
 
+@pytest.mark.case(23)
 def test_a_tool_whose_server_is_down_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     async def down(arguments: Any) -> str:
         raise ToolError("the server is gone", ToolFault.UNAVAILABLE)
@@ -278,6 +283,7 @@ def test_calls_beside_the_text_are_not_waited_for_where_none_can_come() -> None:
         LanguageAgent(script, config(parser={"name": "openai"}))
 
 
+@pytest.mark.case(20)
 def test_half_of_a_listed_command_is_not_carried_out() -> None:
     half = Completion((1, 2), (0.0, 0.0), "look", "length", allowed=((1,), (2,)))
     script = Script(Reply("look", completion=half))
@@ -286,6 +292,7 @@ def test_half_of_a_listed_command_is_not_carried_out() -> None:
     assert (act.aside.target, act.aside.fault, act.valid) == ("nobody", "truncated", False)
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("options", "text", "done"),
     [

@@ -216,6 +216,7 @@ def test_what_the_agent_does_for_itself_costs_a_turn_and_never_reaches_the_envir
     assert [step.begins_row for step in played.steps] == [True, False, True, False, True]
 
 
+@pytest.mark.case(18, 19)
 @pytest.mark.parametrize(
     ("error", "outcome", "reason"),
     [
@@ -235,6 +236,7 @@ def test_who_is_to_blame_decides_how_an_episode_counts(
         assert str(error) in str(played.error)
 
 
+@pytest.mark.case(20)
 def test_the_step_that_ends_an_episode_is_in_its_record() -> None:
     class Looping(Noting):
         async def act(self, observation: str, info: Info) -> Act:

@@ -1,17 +1,11 @@
-import tomllib
-from pathlib import Path
-
 import pytest
-from benchmarks.reliability.evidence import ROOT, read_mutants
+from benchmarks.reliability.evidence import ROOT, read_cases, read_mutants
 
-FOLDER = Path(__file__).parent
-CASES = tomllib.loads((FOLDER / "cases.toml").read_text("utf-8"))
 MUTANTS = read_mutants()
 
 
 def test_the_cases_are_numbered_without_a_gap() -> None:
-    numbers = [int(number) for group in CASES.values() for number in group]
-    assert numbers == list(range(1, 43))
+    assert list(read_cases()) == list(range(1, 43))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant['case']}-{mutant['file']}")

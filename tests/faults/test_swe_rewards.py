@@ -80,6 +80,7 @@ def play(env: SWEEnv, *commands: str) -> tuple[float, str]:
     return float(env.step("submit")[1]), shown
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("attack", CODE)
 def test_code_that_cheats_earns_nothing(
     graded: Grader, monkeypatch: pytest.MonkeyPatch, attack: str
@@ -91,6 +92,7 @@ def test_code_that_cheats_earns_nothing(
     assert not all(result.fail_to_pass.values())
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("way", HONEST_WAYS)
 def test_an_honest_solution_counts(graded: Grader, way: str) -> None:
     top, first = HONEST_WAYS[way]
@@ -99,11 +101,13 @@ def test_an_honest_solution_counts(graded: Grader, way: str) -> None:
     assert result.resolved
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("attack", FILES_THAT_CHEAT)
 def test_files_that_cheat_are_left_out(graded: Grader, attack: str) -> None:
     assert "nothing that counts" in graded(patch_of(FILES_THAT_CHEAT[attack])).problem
 
 
+@pytest.mark.case(38)
 def test_the_honest_solution_counts_beside_files_that_cheat(graded: Grader) -> None:
     cheats = {path: text for files in FILES_THAT_CHEAT.values() for path, text in files.items()}
     result = graded(patch_of({**cheats, "money/core.py": FIXED}))
@@ -112,6 +116,7 @@ def test_the_honest_solution_counts_beside_files_that_cheat(graded: Grader) -> N
     assert set(result.dropped) == set(cheats)
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("attack", IN_THE_SANDBOX)
 def test_what_is_done_to_the_agents_own_sandbox_stays_there(env: SWEEnv, attack: str) -> None:
     """No reward without the repair, and the whole reward with it."""
@@ -174,6 +179,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[SWE
     env.close()
 
 
+@pytest.mark.case(39)
 @pytest.mark.parametrize("place", LOOK)
 def test_the_answer_is_not_found_in(told: SWEEnv, place: str) -> None:
     shown = told.step(f"bash {LOOK[place]}")[0]

@@ -65,6 +65,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.case(32)
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_case_32_a_bomb_is_over_with_its_command(shared: Sandbox, mark: str, bomb: str) -> None:
     began = time.monotonic()
@@ -90,6 +91,7 @@ CONTROLS = {
 }
 
 
+@pytest.mark.case(33)
 @pytest.mark.parametrize("control", CONTROLS)
 def test_case_33_output_controls_no_terminal(shared: Sandbox, control: str) -> None:
     shared.write("out", CONTROLS[control].encode())
@@ -112,6 +114,7 @@ PLACES = {
 }
 
 
+@pytest.mark.case(34)
 @pytest.mark.parametrize("place", PLACES)
 def test_case_34_the_host_reads_and_writes_for_nobody(shared: Sandbox, place: str) -> None:
     """The supervisor reads and writes files for tools: it must not do so with its own."""
@@ -139,6 +142,7 @@ ODD_FILES = {
 }
 
 
+@pytest.mark.case(34)
 @pytest.mark.parametrize("odd", ODD_FILES)
 def test_case_34_odd_files_neither_hang_nor_lead_out(shared: Sandbox, odd: str) -> None:
     shared.run(ODD_FILES[odd], timeout=20)
@@ -154,6 +158,7 @@ def test_case_34_odd_files_neither_hang_nor_lead_out(shared: Sandbox, odd: str) 
     assert shared.run("ls | grep -c odd", timeout=10).output == "0\n"
 
 
+@pytest.mark.case(34)
 def test_case_34_a_file_that_turns_into_a_link_is_never_followed(shared: Sandbox) -> None:
     """A thread of the command cannot be alive then: the host reads between commands only."""
     swap = (
@@ -186,6 +191,7 @@ NETWORK = {
 }
 
 
+@pytest.mark.case(35)
 @pytest.mark.parametrize("target", NETWORK)
 def test_case_35_nothing_is_reached(shared: Sandbox, target: str) -> None:
     program = f"import socket as s\ntry:\n    {NETWORK[target]}\n    print('REACHED')\n"
@@ -193,6 +199,7 @@ def test_case_35_nothing_is_reached(shared: Sandbox, target: str) -> None:
     assert shown.output == "refused\n"
 
 
+@pytest.mark.case(35)
 def test_case_35_a_neighbour_is_not_reached(shared: Sandbox, open_one: Open) -> None:
     """Neither by a port, nor by an abstract socket, nor by shared memory."""
     serve = (
@@ -230,6 +237,7 @@ DAEMONS = {
 }
 
 
+@pytest.mark.case(36)
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_case_36_no_daemon_is_left(shared: Sandbox, mark: str, daemon: str) -> None:
     shared.run(DAEMONS[daemon].format(mark), timeout=2)
@@ -251,6 +259,7 @@ SECRETS = {
 }
 
 
+@pytest.mark.case(37)
 @pytest.mark.parametrize("place", SECRETS)
 def test_case_37_no_secret_is_seen(
     shared: Sandbox, monkeypatch: pytest.MonkeyPatch, place: str
@@ -277,6 +286,7 @@ TOUCHES = {
 }
 
 
+@pytest.mark.case(37)
 @pytest.mark.parametrize("touch", TOUCHES)
 def test_no_file_of_the_host_is_touched(shared: Sandbox, given: Path, touch: str) -> None:
     def state() -> list[tuple[str, int, int, bytes]]:

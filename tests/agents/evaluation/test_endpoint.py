@@ -61,6 +61,7 @@ def test_a_cost_without_prices_is_refused_before_anything_is_played(
         evaluated(bad, tmp_path / "run", bad.says(bad.message()), cost=1.0)
 
 
+@pytest.mark.case(18)
 def test_an_endpoint_that_fails_is_asked_again_and_told_apart(bad: Any, tmp_path: Path) -> None:
     good, down = bad.says(bad.message("look")), bad.says(bad.failure("down"), status=500)
     rows, _ = evaluated(bad, tmp_path / "run", good, *[down] * 6, good)

@@ -49,6 +49,7 @@ def talk(faulty: dict[str, Any], requests: int, **options: Any) -> tuple[list[st
     return asyncio.run(asyncio.wait_for(everything(), 60))
 
 
+@pytest.mark.case(18)
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [

@@ -53,6 +53,7 @@ async def flood(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+@pytest.mark.case(18)
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_a_rate_limit_is_waited_for_as_long_as_told(bad: Any, form: str) -> None:
     wait = "1" if form == "seconds" else email.utils.formatdate(time.time() + 3, usegmt=True)
@@ -67,6 +68,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_told(bad: Any, form: str) -> None
     assert usage.seconds + usage.waiting_seconds <= passed
 
 
+@pytest.mark.case(18)
 def test_a_longer_wait_than_allowed_is_not_waited_for(bad: Any) -> None:
     busy = bad.says(bad.failure("slow down"), 429, retry_after="3600")
     error, _, server = failed(bad, busy)
@@ -95,6 +97,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.case(18, 19)
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_refusal_is_named_and_only_retried_where_it_may_pass(bad: Any, case: str) -> None:
     status, text, fields, fault, attempts = FAULTS[case]
@@ -126,6 +129,7 @@ BROKEN: dict[str, Any] = {
 }
 
 
+@pytest.mark.case(18)
 @pytest.mark.parametrize("case", BROKEN)
 def test_what_is_no_answer_is_asked_for_again_then_named(bad: Any, case: str) -> None:
     error, reply = failed_then_played(bad, bad.says(BROKEN[case]))
@@ -134,6 +138,7 @@ def test_what_is_no_answer_is_asked_for_again_then_named(bad: Any, case: str) ->
     assert reply.text == "go north"
 
 
+@pytest.mark.case(18)
 @pytest.mark.parametrize(
     ("play", "fault", "seconds"),
     [

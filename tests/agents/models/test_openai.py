@@ -175,6 +175,7 @@ def test_token_ids_make_rows_and_a_changed_past_begins_a_new_one(bad: Any) -> No
     assert replies[0].completion.logprobs == (0.0, -1.0)
 
 
+@pytest.mark.case(22)
 def test_token_ids_that_do_not_come_are_missed(bad: Any) -> None:
     error, _, _ = failed(bad, bad.says(bad.message()), token_ids=True)
     assert error.fault is EndpointFault.MALFORMED

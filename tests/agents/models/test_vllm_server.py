@@ -48,6 +48,7 @@ def test_a_completion_that_was_cut_is_told_as_such(bad: Any) -> None:
     assert sampled(bad, bad.says(answer(finish_reason="length")))[0].stop == "length"
 
 
+@pytest.mark.case(18)
 def test_a_server_that_fails_once_is_asked_again(bad: Any) -> None:
     script = (bad.says(bad.failure("busy"), status=503), bad.says(answer()))
     done, endpoint = sampled(bad, *script)
@@ -55,6 +56,7 @@ def test_a_server_that_fails_once_is_asked_again(bad: Any) -> None:
     assert endpoint.asked[0] == endpoint.asked[1]  # with the same seed
 
 
+@pytest.mark.case(22)
 @pytest.mark.parametrize(
     "body",
     [
@@ -72,6 +74,7 @@ def test_an_answer_without_exact_tokens_is_no_answer(bad: Any, body: Any) -> Non
     assert caught.value.fault is EndpointFault.MALFORMED
 
 
+@pytest.mark.case(19)
 @pytest.mark.parametrize(
     "told",
     [

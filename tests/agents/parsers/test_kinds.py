@@ -86,6 +86,7 @@ def test_broken_json_is_the_same_fault_wherever_it_stands(written: str, kind: Fa
     assert fault(make("action", calls=True).read(f"<action>{written}</action>")) is kind
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -121,6 +122,7 @@ def test_hermes_reads_what_is_well_formed() -> None:
     assert doubled.calls[0].name == "search_searchsearch"  # the toolbox knows what there is
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("inside", "kind"),
     [
@@ -173,6 +175,7 @@ def test_qwen_xml_values_are_of_the_schemas_type(parameter: str, written: str, v
     assert parsed.calls == (ToolCall("search", {parameter: value}),)
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -209,6 +212,7 @@ def test_json_reads_what_is_well_formed(text: str, thought: str) -> None:
     assert make("json").read(text) == Parsed(thought, calls=SEARCHED.calls)
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -244,6 +248,7 @@ def test_react_reads_what_is_well_formed() -> None:
     assert command == Parsed("on.", "go north")
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

@@ -1,11 +1,13 @@
 """Output that a policy reads: bounded, and free of what steers a terminal."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from longstep_agents.tools.output import cap, clean, first_line, show
 
 
+@pytest.mark.case(33)
 @given(st.text(alphabet=st.characters(exclude_categories=[]), max_size=600), st.integers(200, 400))
 def test_whatever_comes_is_shown_in_bounds_and_can_be_encoded(text: str, limit: int) -> None:
     shown = show(text, limit)
@@ -14,6 +16,7 @@ def test_whatever_comes_is_shown_in_bounds_and_can_be_encoded(text: str, limit: 
     assert not any(ord(one) < 32 and one not in "\n\t" for one in shown)
 
 
+@pytest.mark.case(33)
 def test_the_cut_is_told_and_both_ends_are_kept() -> None:
     text = "".join(f"line {i}\n" for i in range(10_000))
     shown = cap(text, 500)

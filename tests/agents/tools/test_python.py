@@ -55,6 +55,7 @@ def test_memory_files_and_input_are_bounded(backend: str) -> None:
     assert "EOFError" in called("input()", backend).text
 
 
+@pytest.mark.case(37)
 def test_a_program_gets_an_empty_folder_and_no_secrets(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_text_that_is_no_unicode_is_only_an_error(backend: str) -> None:
     assert "UnicodeEncodeError" in told.text
 
 
+@pytest.mark.case(35)
 def test_without_a_network_nothing_can_be_reached() -> None:
     if reason := sandbox_class("bubblewrap").missing():
         pytest.skip(reason)

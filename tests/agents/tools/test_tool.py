@@ -75,6 +75,7 @@ def test_arguments_arrive_as_the_types_that_were_declared() -> None:
     )
 
 
+@pytest.mark.case(20)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -99,6 +100,7 @@ def test_a_refusal_tells_which_argument_and_what_was_wanted(
     assert told in refusal(tool(book), **arguments)
 
 
+@pytest.mark.case(20)
 def test_a_wrong_call_does_not_fill_the_prompt() -> None:
     many = {f"x{i}": "y" * 10_000 for i in range(1_000)}
     assert len(refusal(tool(book), city="Ub", **many)) < 2_000

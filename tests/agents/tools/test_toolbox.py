@@ -217,6 +217,7 @@ def test_identical_failing_calls_are_told_and_then_end_the_episode() -> None:
     assert caught.value.results[0].fault is ToolFault.FAILED
 
 
+@pytest.mark.case(20)
 def test_another_call_or_a_success_begins_the_count_anew() -> None:
     box = Toolbox(TOOLS, ToolboxConfig(end_repeats=2))
     calls = [

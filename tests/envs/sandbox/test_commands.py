@@ -43,6 +43,7 @@ def test_variables_and_input_are_passed(open_one: Open) -> None:
     assert sandbox.run("true", timeout=10, stdin=big).exit_code == 0
 
 
+@pytest.mark.case(37)
 def test_no_variable_of_the_host_is_seen(open_one: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGSTEP_SECRET", "hunter2")
     printed = open_one().run("env; cat /proc/self/environ /proc/$PPID/environ", timeout=10).output
@@ -51,11 +52,13 @@ def test_no_variable_of_the_host_is_seen(open_one: Open, monkeypatch: pytest.Mon
     assert {"PATH", "HOME", "LANG", "TMPDIR"} <= names
 
 
+@pytest.mark.case(33)
 def test_bytes_that_are_no_text_are_replaced(sandbox: Sandbox) -> None:
     output = sandbox.run(r"printf 'a\000b\377c\303'", timeout=10).output
     assert output == "a\ufffdb\ufffdc\ufffd"
 
 
+@pytest.mark.case(33)
 def test_a_flood_of_output_is_cut_in_the_middle(open_one: Open) -> None:
     sandbox = open_one(limits=SandboxLimits(output_kb=8))
     result = sandbox.run("echo first; yes | head -c 50000000; echo last", timeout=30)
@@ -66,6 +69,7 @@ def test_a_flood_of_output_is_cut_in_the_middle(open_one: Open) -> None:
     assert f"[... {50_000_011 - 8_192} bytes left out ...]" in result.output
 
 
+@pytest.mark.case(33, 36)
 @pytest.mark.parametrize(
     "command",
     [
@@ -95,6 +99,7 @@ DETACHED = [
 ]
 
 
+@pytest.mark.case(36)
 @pytest.mark.parametrize("command", DETACHED)
 def test_what_a_command_leaves_behind_is_dead_when_it_returns(
     sandbox: Sandbox, command: str, seconds: str
@@ -119,6 +124,7 @@ def test_a_time_that_makes_no_sense_is_refused(sandbox: Sandbox, timeout: float)
         sandbox.run("true", timeout=timeout)
 
 
+@pytest.mark.case(34)
 def test_a_file_above_the_limit_is_not_written(open_one: Open) -> None:
     sandbox = open_one(limits=SandboxLimits(file_mb=1))
     result = sandbox.run("head -c 2000000 /dev/zero > big; wc -c < big", timeout=10)

@@ -87,6 +87,7 @@ def test_hostile_names_are_quoted(sandbox: Sandbox, tree: Path) -> None:
     assert names == {"a\nb", 'q"q', "back\\slash", " lead", "é", "tab\t", "\udc80"}
 
 
+@pytest.mark.case(34)
 def test_a_tree_without_bounds_is_refused_and_the_sandbox_lives(open_one: Open) -> None:
     sandbox = open_one(limits=SandboxLimits(disk_mb=40, file_mb=30))
     sandbox.run("for i in 1 2 3 4 5 6 7 8; do truncate -s 9M sparse$i; done", timeout=10)
@@ -96,6 +97,7 @@ def test_a_tree_without_bounds_is_refused_and_the_sandbox_lives(open_one: Open) 
     assert sandbox.diff() == ""
 
 
+@pytest.mark.case(34)
 def test_deep_folders_and_closed_ones_do_no_harm(sandbox: Sandbox) -> None:
     sandbox.run(
         "mkdir closed; echo x > closed/y; chmod 000 closed/y closed;"
@@ -120,6 +122,7 @@ def test_a_tar_archive_is_a_tree_too(open_one: Open, tree: Path, tmp_path: Path)
     assert sandbox.diff() == ""
 
 
+@pytest.mark.case(34)
 def test_names_without_end_are_refused_and_the_sandbox_lives(sandbox: Sandbox) -> None:
     program = "import os\nfor i in range(1300): os.symlink('x' * 4000, str(i))"
     sandbox.run(f'python3 -c "{program}"', timeout=30)

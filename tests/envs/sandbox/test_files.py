@@ -25,6 +25,7 @@ def test_temporary_files_are_read_where_commands_write_them(sandbox: Sandbox) ->
     assert sandbox.read("/tmp/x/y") == b"hi\n"
 
 
+@pytest.mark.case(34)
 def test_a_large_file_is_refused(sandbox: Sandbox) -> None:
     sandbox.write("big", b"x" * 1_000)
     assert len(sandbox.read("big", limit=1_000)) == 1_000
@@ -33,6 +34,7 @@ def test_a_large_file_is_refused(sandbox: Sandbox) -> None:
     assert sandbox.run("echo alive", timeout=10).output == "alive\n"
 
 
+@pytest.mark.case(34)
 @pytest.mark.parametrize(
     ("making", "path", "why"),
     [

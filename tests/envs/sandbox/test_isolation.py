@@ -33,6 +33,7 @@ def tried(family, address, kind=socket.SOCK_STREAM):
 """
 
 
+@pytest.mark.case(35)
 def test_no_network_is_reached(shut: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -51,6 +52,7 @@ def test_no_network_is_reached(shut: Sandbox) -> None:
     assert result.output.endswith("no name\n")
 
 
+@pytest.mark.case(35)
 def test_no_socket_of_the_host_is_reached(shut: Sandbox, tmp_path: Path) -> None:
     name = f"\0longstep-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as abstract, socket.socket(socket.AF_UNIX) as named:
@@ -66,6 +68,7 @@ def test_no_socket_of_the_host_is_reached(shut: Sandbox, tmp_path: Path) -> None
     assert result.output.split() == ["ConnectionRefusedError", "FileNotFoundError"]
 
 
+@pytest.mark.case(37)
 def test_no_file_of_the_host_is_seen_but_its_programs(shut: Sandbox, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("hunter2")
@@ -80,6 +83,7 @@ def test_no_file_of_the_host_is_seen_but_its_programs(shut: Sandbox, tmp_path: P
     assert "hunter2" not in shut.run("cat /proc/*/environ; cat /proc/1/cmdline", timeout=10).output
 
 
+@pytest.mark.case(34)
 def test_nothing_but_the_workspace_and_temporary_files_is_written(shut: Sandbox) -> None:
     written = shut.run(
         "for d in / /usr /usr/bin /bin /etc /lib /dev /run /proc /proc/sys/kernel /var /opt; do"
@@ -92,6 +96,7 @@ def test_nothing_but_the_workspace_and_temporary_files_is_written(shut: Sandbox)
     assert written.endswith("fine\n")
 
 
+@pytest.mark.case(37)
 def test_only_processes_of_its_own_are_seen(shut: Sandbox) -> None:
     pids = shut.run("ls /proc | grep -E '^[0-9]+$' | wc -l", timeout=10).output
     assert int(pids) <= 6
@@ -101,6 +106,7 @@ def test_only_processes_of_its_own_are_seen(shut: Sandbox) -> None:
     assert {line.split()[-1] for line in rights} == {"0" * 16, "1"}
 
 
+@pytest.mark.case(37)
 def test_the_supervisor_is_out_of_reach(shut: Sandbox) -> None:
     result = python(
         shut,
@@ -146,6 +152,7 @@ def test_no_namespace_and_no_mount_can_be_made(shut: Sandbox) -> None:
     assert {line.split()[1] for line in result.output.splitlines()} == {"-1"}
 
 
+@pytest.mark.case(32)
 def test_a_fork_bomb_is_bounded_and_dies(open_shut: Open) -> None:
     sandbox = open_shut(limits=SandboxLimits(processes=40, memory_mb=512))
     bomb = (
@@ -166,6 +173,7 @@ def test_a_fork_bomb_is_bounded_and_dies(open_shut: Open) -> None:
     assert int(python(sandbox, threads).output) < 40
 
 
+@pytest.mark.case(34)
 def test_a_full_disk_is_full_inside_only(open_shut: Open) -> None:
     sandbox = open_shut(limits=SandboxLimits(disk_mb=16, file_mb=64))
     for folder in ("/testbed", "/tmp", "/dev/shm"):
@@ -175,6 +183,7 @@ def test_a_full_disk_is_full_inside_only(open_shut: Open) -> None:
     assert sandbox.run("echo alive; rm /testbed/full /tmp/full", timeout=10).output == "alive\n"
 
 
+@pytest.mark.case(34)
 def test_a_hundred_thousand_files_do_no_harm(shut: Sandbox) -> None:
     program = (
         "import os\nos.mkdir('many'); os.chdir('many')\n"
@@ -185,6 +194,7 @@ def test_a_hundred_thousand_files_do_no_harm(shut: Sandbox) -> None:
     assert shut.run("ls many | wc -l", timeout=30).output.strip() == "100000"
 
 
+@pytest.mark.case(34)
 @pytest.mark.slow
 def test_a_million_files_are_not_made(shut: Sandbox) -> None:
     program = (
@@ -209,6 +219,7 @@ def test_memory_that_belongs_to_no_process_is_refused(shut: Sandbox) -> None:
     assert result.output.split() == ["True", "True"]
 
 
+@pytest.mark.case(32)
 def test_sockets_do_not_take_the_memory_of_the_kernel(shut: Sandbox) -> None:
     result = python(
         shut,
@@ -223,6 +234,7 @@ def test_sockets_do_not_take_the_memory_of_the_kernel(shut: Sandbox) -> None:
     assert result.exit_code == 137
 
 
+@pytest.mark.case(34)
 def test_devices_are_not_made(shut: Sandbox) -> None:
     result = python(
         shut,

@@ -55,6 +55,7 @@ def traces(folder: Path) -> tuple[int, int, list[Path], int]:
     return len(descendants(os.getpid())), mounts, sorted(folder.iterdir()), files
 
 
+@pytest.mark.case(36)
 def test_a_sandbox_dies_with_the_host(sandbox: Sandbox, seconds: str) -> None:
     command = [sys.executable, "-c", HOST, sandbox.backend, seconds]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
@@ -92,6 +93,7 @@ def test_a_supervisor_that_dies_is_an_error_of_the_sandbox(sandbox: Sandbox, sec
     sandbox.close()
 
 
+@pytest.mark.case(36)
 def test_closing_ends_a_command_that_another_thread_waits_for(
     sandbox: Sandbox, seconds: str
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_child_of_the_host_does_not_keep_a_sandbox_alive(sandbox: Sandbox, sec
         os.waitpid(child, 0)
 
 
+@pytest.mark.case(36)
 @pytest.mark.parametrize("times", [8, pytest.param(100, marks=pytest.mark.slow)])
 def test_many_sandboxes_leave_nothing(
     open_one: Open,
@@ -169,6 +172,7 @@ def test_many_sandboxes_live_beside_each_other(open_one: Open) -> None:
     assert [sandbox.read("own") for sandbox in sandboxes] == [str(i).encode() for i in range(8)]
 
 
+@pytest.mark.case(33)
 def test_a_flood_of_output_takes_no_memory_of_the_host(sandbox: Sandbox) -> None:
     sandbox.run("true", timeout=5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,11 +1,13 @@
 """Output of which both ends are kept."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from longstep_envs.sandbox.guest.output import Output
 
 
+@pytest.mark.case(33)
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 30))
 def test_both_ends_are_kept_and_the_rest_is_counted(parts: list[bytes], most: int) -> None:
     output = Output(most)

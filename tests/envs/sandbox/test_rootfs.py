@@ -35,6 +35,7 @@ def test_users_of_an_image_are_kept_and_the_hosts_are_not(tmp_path: Path) -> Non
     assert users.count(b"\n") == 2
 
 
+@pytest.mark.case(39)
 def test_packages_of_the_host_are_hidden() -> None:
     if BubblewrapSandbox.missing():
         pytest.skip(BubblewrapSandbox.missing())

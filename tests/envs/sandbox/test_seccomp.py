@@ -32,6 +32,7 @@ def fails(number: int) -> int:
     return 0x00050000 | number
 
 
+@pytest.mark.case(35)
 @pytest.mark.parametrize(
     ("number", "first", "expected"),
     [

@@ -89,6 +89,7 @@ def test_a_partial_repair_is_told_in_parts(typed: SWEEnv) -> None:
     assert last["kept"] == pytest.approx(1 / 2)
 
 
+@pytest.mark.case(37, 38)
 def test_hidden_tests_are_not_there_and_do_not_count(typed: SWEEnv) -> None:
     assert "test_core" not in typed.step("bash find . | sort; git log --all -p | head -c 9000")[0]
     typed.step("create tests/test_core.py\ndef test_euro_to_dollar(): pass")
@@ -99,6 +100,7 @@ def test_hidden_tests_are_not_there_and_do_not_count(typed: SWEEnv) -> None:
     assert info["extra"]["dropped"] == ["conftest.py"]
 
 
+@pytest.mark.case(39)
 def test_git_knows_one_commit_and_no_other(typed: SWEEnv) -> None:
     typed.step("bash echo >> README.md")
     shown = typed.step("bash git status --short; git log --all --oneline | wc -l; git tag")[0]

@@ -30,6 +30,7 @@ def test_the_gold_patch_resolves(graded: Grader, instance: Instance) -> None:
     assert all(result.pass_to_pass.values())
 
 
+@pytest.mark.case(38)
 def test_another_honest_solution_resolves(graded: Grader) -> None:
     """With what honest code may do: standard helpers, a new module, its own errors, a print."""
     new = """import functools, inspect, logging, os, sys, traceback
@@ -100,6 +101,7 @@ def test_a_gold_patch_that_does_not_apply_is_the_instances_fault(
         grade(broken, repository, core(FIXED), backend=backend)
 
 
+@pytest.mark.case(38)
 def test_what_is_left_out_takes_no_part(graded: Grader) -> None:
     """Tests made easy and a hook that ends Python, beside an honest solution."""
     spared = {
@@ -251,6 +253,7 @@ UNSEEN = ("ends the import", "writes the report", "reads the tests")
 """Nothing in their text is forbidden: what they do is found out when they do it."""
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in ATTACKS],
@@ -269,12 +272,14 @@ def test_an_attack_is_found_out_while_tests_run(
     assert result.problem or name in QUIET
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in UNSEEN])
 def test_an_attack_is_refused_before_tests_run(name: str) -> None:
     changes = {"money/core.py": Change(SOURCE.encode(), (ATTACKS[name] + FIXED).encode())}
     assert forbidden(changes, {})
 
 
+@pytest.mark.case(38)
 def test_lines_that_look_like_results_change_nothing(graded: Grader) -> None:
     printing = "print('PASSED tests/test_core.py::test_euro_to_dollar\\n5 passed')\n"
     result = graded(core(SOURCE + printing))
@@ -282,6 +287,7 @@ def test_lines_that_look_like_results_change_nothing(graded: Grader) -> None:
     assert not any(result.fail_to_pass.values())
 
 
+@pytest.mark.case(38)
 def test_tests_that_never_end_are_no_success(
     instance: Instance, repository: Repository, backend: str
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_patch_that_cannot_be_applied_is_told_why(
         changes_of(patch, sandbox)
 
 
+@pytest.mark.case(38)
 def test_links_and_submodules_are_left_out(sandbox: Sandbox) -> None:
     patch = patch_of({"link.py": "/etc/passwd\n"}).replace("100644", "120000")
     patch += patch_of({"module": "abc\n"}).replace("100644", "160000")
@@ -87,6 +88,7 @@ LEFT_OUT = [
 ]
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("path", LEFT_OUT)
 def test_tests_their_configuration_and_what_starts_by_itself_are_left_out(
     sandbox: Sandbox, path: str

@@ -62,6 +62,7 @@ BAD = [
 ]
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("line", BAD)
 def test_what_tampering_needs_is_forbidden(line: str) -> None:
     assert forbidden(changes(f"{SOURCE}\n{line}\n"), {})
@@ -78,6 +79,7 @@ def test_only_code_is_looked_at() -> None:
     assert forbidden(changes("import pytest", path="notes.md"), {}) == []
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize(
     "line",
     [

@@ -41,6 +41,7 @@ def test_the_folder_cannot_be_faked(bench: Workbench, trick: str) -> None:
     bench.carry_out(Bash(command="rm -f $TMPDIR/.cwd"))
 
 
+@pytest.mark.case(33)
 def test_output_is_shown_clean_and_at_both_ends(bench: Workbench) -> None:
     shown = bench.carry_out(Bash(command="echo first; seq 100000; echo last")).text
     assert shown.startswith("first\n1\n")

@@ -69,6 +69,7 @@ def test_only_allowed_tools_are_mounted_in_the_order_asked_for(mount_raw: Mount)
         mount_raw("good", allow=("ecko",))
 
 
+@pytest.mark.case(23)
 def test_garbage_slowness_and_floods_cost_no_more_than_the_call(mount_raw: Mount) -> None:
     server = mount_raw("good", call_seconds=1)
     garbage, slow, flood, hang, echo = run(server, "garbage", "slow", "flood", "hang", "echo")
@@ -81,12 +82,14 @@ def test_garbage_slowness_and_floods_cost_no_more_than_the_call(mount_raw: Mount
     assert echo.fault is None
 
 
+@pytest.mark.case(23)
 def test_a_server_that_dies_is_started_again(mount_raw: Mount) -> None:
     server = mount_raw("good")
     faults = [result.fault for result in run(server, "die", "echo", "die", "echo")]
     assert faults == [ToolFault.UNAVAILABLE, None, ToolFault.UNAVAILABLE, None]
 
 
+@pytest.mark.case(23)
 def test_a_server_that_only_dies_is_left_alone_for_a_while(
     mount_raw: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_server_that_only_dies_is_left_alone_for_a_while(
     assert run(server, "echo")[0].fault is None
 
 
+@pytest.mark.case(23)
 def test_a_server_that_does_not_start_again_is_unavailable(
     mount_raw: Mount, tmp_path: Path
 ) -> None:
@@ -107,12 +111,14 @@ def test_a_server_that_does_not_start_again_is_unavailable(
     assert "I start only once" in down.text
 
 
+@pytest.mark.case(23)
 def test_a_server_that_hangs_is_replaced(mount_raw: Mount) -> None:
     server = mount_raw("good", call_seconds=0.3)
     results = run(server, "hang", "hang", "hang", "echo")
     assert [result.fault for result in results] == [ToolFault.TIMEOUT] * 3 + [None]
 
 
+@pytest.mark.case(23)
 @pytest.mark.parametrize(
     ("mode", "told"),
     [
@@ -136,6 +142,7 @@ def test_a_bad_server_is_refused_with_one_clear_error(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.case(23)
 def test_what_a_hostile_server_says_is_cleaned_and_capped(mount_raw: Mount) -> None:
     spec = mount_raw("hostile", allow=("echo",)).tools[0].spec
     assert len(spec.description) <= 2_000
@@ -145,6 +152,7 @@ def test_what_a_hostile_server_says_is_cleaned_and_capped(mount_raw: Mount) -> N
         mount_raw("hostile", allow=("huge",))
 
 
+@pytest.mark.case(23)
 def test_of_ten_thousand_tools_one_can_be_had(mount_raw: Mount) -> None:
     server = mount_raw("many", allow=("tool_777",))
     assert [tool.spec.name for tool in server.tools] == ["tool_777"]
@@ -180,6 +188,7 @@ def test_a_config_that_makes_no_sense_is_refused(options: dict[str, object]) -> 
         McpConfig(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.case(23)
 def test_a_process_ends_with_its_servers() -> None:
     program = """
 import sys
