@@ -2,9 +2,10 @@
 
     python -m benchmarks.reliability.soak [--minutes 70]
 
-Each environment has an equal part of the time, in a pool with one worker process of four places.
-Episodes are the expert's and a random agent's in turn. Growth is the slope of a straight line
-through what was measured after the first fifth of the time, per thousand episodes.
+Each environment has a part of the time, the slow ones a larger one, in a pool with one worker
+process of four places. Episodes are the expert's and a random agent's in turn. Growth is the slope
+of a straight line through what was measured after the first fifth of the episodes, per thousand of
+them; beside it stands what was held at the line's two ends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -25,6 +27,8 @@ from benchmarks.reliability.hacks import ENVIRONMENTS, TURNS
 
 from longstep_envs import EnvPool, Limits, Slot, make
 
+_SHARES = {"longstep/SWE-v0": 4, "longstep/ScienceWorld-v0": 3, "longstep/TextWorld-v0": 2}
+"""Parts of the time; the others have one."""
 _LEAST_BATCH, _LARGEST_BATCH = 4, 64
 """Episodes between two measurements: as many as take half a second."""
 _LEAST = 10
@@ -47,11 +51,13 @@ def main(minutes: Annotated[float, typer.Option(help="Of all together.")] = 70.0
     before = set(_processes())
     numbers: dict[str, Any] = {"minutes": minutes}
     total = 0
-    for env_id in ENVIRONMENTS:
-        episodes, failed, found = _soak(env_id, 60 * minutes / len(ENVIRONMENTS))
+    shares = {env_id: _SHARES.get(env_id, 1) for env_id in ENVIRONMENTS}
+    for env_id, share in shares.items():
+        episodes, failed, found = _soak(env_id, 60 * minutes * share / sum(shares.values()))
         total += episodes
-        slopes = ", ".join(f"{name} {value:+.3g}" for name, value in _growth(found).items())
-        numbers[env_id] = f"{episodes} episodes, {failed} failed; per thousand: {slopes}"
+        grown = "; ".join(_growth(found))
+        faults = ", ".join(f"{count} {kind}" for kind, count in failed.most_common()) or "none"
+        numbers[env_id] = f"{episodes:,} episodes, faults: {faults}; per thousand: {grown}"
         typer.echo(f"{env_id}: {numbers[env_id]}")
     time.sleep(2)
     left = [name for pid, name in _descendants(os.getpid())]
@@ -62,13 +68,13 @@ def main(minutes: Annotated[float, typer.Option(help="Of all together.")] = 70.0
     save("soak", "A soak over all environments", numbers)
 
 
-def _soak(env_id: str, seconds: float) -> tuple[int, int, list[tuple[int, Held]]]:
-    """Episodes played, how many failed, and what was held after how many."""
+def _soak(env_id: str, seconds: float) -> tuple[int, Counter[str], list[tuple[int, Held]]]:
+    """Episodes played, the kinds of their faults, and what was held after how many."""
     env = make(env_id)
     tasks = env.task_ids
     env.close()
     found: list[tuple[int, Held]] = []
-    played = failed = 0
+    played, failed = 0, Counter[str]()
     batch = _LEAST_BATCH
     end = time.monotonic() + seconds
     limits = Limits(turns=TURNS, step_seconds=120)
@@ -82,7 +88,7 @@ def _soak(env_id: str, seconds: float) -> tuple[int, int, list[tuple[int, Held]]
             if time.monotonic() - begun < 0.5:
                 batch = min(2 * batch, _LARGEST_BATCH)
             played += len(reports)
-            failed += sum(report.error is not None for report in reports)
+            failed.update(report.error["type"] for report in reports if report.error is not None)
             found.append((played, _held()))
     return played, failed, found
 
@@ -100,15 +106,19 @@ async def _play(slot: Slot, tasks: Sequence[str], number: int) -> None:
             return
 
 
-def _growth(found: Sequence[tuple[int, Held]]) -> dict[str, float]:
-    late = found[len(found) // 5 :]
+def _growth(found: Sequence[tuple[int, Held]]) -> Iterator[str]:
+    """Of all that is held, how much more it is after a thousand episodes."""
+    late = [one for one in found if one[0] > found[-1][0] / 5]
     if len(late) < _LEAST:
-        return {}
+        return
     episodes = np.array([played for played, _ in late], float)
-    held = np.array([astuple(one) for _, one in late], float)
-    slopes = np.polyfit(episodes, held, 1)[0] * 1_000
-    names = [field.name.replace("_", " ") for field in fields(Held)]
-    return dict(zip(names, slopes.tolist(), strict=True))
+    ends = np.array([episodes[0], episodes[-1]])
+    for column, kind in enumerate(fields(Held)):
+        held = np.array([astuple(one)[column] for _, one in late], float)
+        slope, begin = np.polyfit(episodes, held, 1)
+        first, last = begin + slope * ends
+        grown = round(1_000 * slope, 3) + 0.0  # which makes -0.0 a plain zero
+        yield f"{kind.name.replace('_', ' ')} {grown:+.3f} ({first:.1f} to {last:.1f})"
 
 
 def _held() -> Held:
