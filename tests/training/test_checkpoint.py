@@ -14,6 +14,7 @@ from longstep_training.checkpoint import (
     Parts,
     Progress,
     find_checkpoints,
+    newest_checkpoint,
     read_checkpoint,
     read_methods,
     restore,
@@ -132,6 +133,29 @@ def test_a_damaged_file_is_named(save: Save, name: str, fault: str) -> None:
 
 
 @pytest.mark.case(28)
+@pytest.mark.parametrize("name", ["model.safetensors", "progress.json", "manifest.json"])
+def test_the_one_before_a_damaged_checkpoint_is_taken(
+    save: Save, tmp_path: Path, name: str
+) -> None:
+    first, second = (
+        save(replace(AT, iteration=iteration, policy_version=iteration)) for iteration in (3, 4)
+    )
+    said: list[str] = []
+    assert newest_checkpoint(tmp_path, said.append) == second
+    assert not said
+    (second / name).write_bytes((second / name).read_bytes()[:-20])
+    assert newest_checkpoint(tmp_path, said.append) == first
+    (told,) = said
+    assert name in told
+    assert "rl-000003 is taken instead" in told
+    save(replace(AT, iteration=3, policy_version=3), keep=1)  # what is left must not be the other
+    assert read_checkpoint(first).iteration == 3
+    (first / name).unlink()
+    with pytest.raises(DataError, match="there is none before it"):
+        newest_checkpoint(tmp_path, said.append)
+
+
+@pytest.mark.case(28)
 def test_what_was_not_finished_is_no_checkpoint(save: Save, tmp_path: Path) -> None:
     whole = save()
     half = tmp_path / ".rl-000004.partial"
@@ -139,7 +163,7 @@ def test_what_was_not_finished_is_no_checkpoint(save: Save, tmp_path: Path) -> N
     (half / "manifest.json").write_text("{}")
     (tmp_path / "rl-000005").mkdir()
     assert find_checkpoints(tmp_path) == [whole]
-    with pytest.raises(DataError, match="is not a checkpoint"):
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         read_checkpoint(tmp_path / "rl-000005")
     assert find_checkpoints(tmp_path / "nowhere") == []
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,9 +220,10 @@ def test_what_is_in_flight_of_another_policy_is_left_alone(whole: Path, tmp_path
     interrupt(run, config(run={"checkpoint_every": 1}), PASS, 27)
     newest = max(checkpoints(run))
     assert newest == "rl-000002"
-    (run / "in-flight" / "manifest.json").write_text(
-        json.dumps({"policy_version": 1, "processes": 1, "files": {}})
-    )
+    flights, other = run / "in-flight", tmp_path / "other"
+    interrupt(other, config(run={"checkpoint_every": 1}), PASS, 16)
+    shutil.rmtree(flights)
+    (other / "in-flight").rename(flights)
     train(config(), run, resume=True)
     assert weights(run) == weights(whole)
 

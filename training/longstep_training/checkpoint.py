@@ -1,7 +1,7 @@
 """Checkpoints: a folder that transformers and vLLM load, plus what an exact resume needs.
 
-A checkpoint is written beside its final place, its manifest of hashes last, and then renamed; then
-the link `latest` points to it. What has no valid manifest is not a checkpoint.
+A checkpoint is a sealed folder (`sealed.py`); when it is at its place, the link `latest` points to
+it.
 
 All randomness of a run is a function of the seed, the phase and the iteration, so there are no
 generators to keep: weights, optimiser, counters and what methods remember are the whole state, of
@@ -11,12 +11,10 @@ state each process writes its part, and any number of processes can read it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longstep_envs.types import DataError
 from longstep_envs.untrusted import parse_json
+from longstep_training.log import PHASES
 from longstep_training.optimizer_state import read_optimizer, write_optimizer
 from longstep_training.policy import load_model, load_tokenizer
+from longstep_training.sealed import MANIFEST, remove, sealing, sync, verify
 from longstep_training.shards import unsharded_class, whole_state
 from longstep_training.updater import Updater
 
-MANIFEST = "manifest.json"
 METHODS = "methods.json"
 CRITIC = "critic"
 LATEST = "latest"
+_MEND = "delete the folder to resume from the one before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +71,45 @@ def save_checkpoint(
     """
     world = parts.policy.world
     final = root / f"{progress.phase}-{progress.iteration:06d}"
-    partial = root / f".{final.name}.partial"
+    with sealing(final, world) as draft:
+        _save_updater(parts.policy, draft)
+        if parts.critic is not None:
+            _save_updater(parts.critic, draft / CRITIC)
+        if world.leads:
+            parts.tokenizer.save_pretrained(draft)
+            (draft / "progress.json").write_text(json.dumps(asdict(progress), indent=1) + "\n")
+            (draft / METHODS).write_text(json.dumps(parts.methods) + "\n")
     if world.leads:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    world.wait()
-    _save_updater(parts.policy, partial)
-    if parts.critic is not None:
-        _save_updater(parts.critic, partial / CRITIC)
-    world.wait()
-    if world.leads:
-        parts.tokenizer.save_pretrained(partial)
-        (partial / "progress.json").write_text(json.dumps(asdict(progress), indent=1) + "\n")
-        (partial / METHODS).write_text(json.dumps(parts.methods) + "\n")
-        _seal(partial)
-        _put(partial, final)
-        _prune(root, progress.phase, keep, every)
+        _link(final)
+        _prune(final, keep, every)
     world.wait()
     return final
 
 
 def find_checkpoints(root: Path) -> list[Path]:
-    """The whole checkpoints under `root`, oldest first."""
+    """The checkpoints under `root`, oldest first: every one was whole when it was written."""
     folders = [path.parent for path in root.glob(f"*/{MANIFEST}")]
-    whole = [path for path in folders if path.name[0] != "." and not path.is_symlink()]
-    return sorted(whole, key=lambda path: _progress_of(path).policy_version)
+    return sorted((path for path in folders if _place_of(path)[0] >= 0), key=_place_of)
+
+
+def newest_checkpoint(root: Path, tell: Callable[[str], object]) -> Path | None:
+    """The newest checkpoint under `root` that is as it was written; tells of those after it.
+
+    Raises:
+        DataError: there are some, and none is.
+    """
+    found = find_checkpoints(root)[::-1]
+    for folder, before in zip_longest(found, found[1:]):
+        then = f"{before.name} is taken instead" if before else "there is none before it to take"
+        try:
+            verify(folder, then)
+        except DataError as error:
+            if before is None:
+                raise
+            tell(str(error))
+        else:
+            return folder
+    return None
 
 
 def read_checkpoint(folder: Path) -> Progress:
@@ -104,20 +118,15 @@ def read_checkpoint(folder: Path) -> Progress:
     Raises:
         DataError: a file is missing or was changed since.
     """
+    verify(folder, _MEND)
     try:
-        hashes = dict(parse_json((folder / MANIFEST).read_bytes()))
-        outside = [name for name in hashes if {"", "..", "/"} & set(Path(name).parts)]
-        if outside:
-            raise ValueError(f"{MANIFEST} names {outside[0]!r:.80}, which lies outside")
-        wrong = [name for name, digest in hashes.items() if _hash(folder / name) != digest]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder} is not a checkpoint: {error}") from error
-    if wrong:
+        state = parse_json((folder / "progress.json").read_bytes())
+        return Progress(**state)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"checkpoint {folder}: {', '.join(wrong)} changed since it was written; delete the "
-            "folder to resume from the one before"
-        )
-    return _progress_of(folder)
+            f"checkpoint {folder}: progress.json cannot be read ({type(error).__name__}: {error}); "
+            f"{_MEND}"
+        ) from error
 
 
 def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -130,7 +139,7 @@ def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     if not (folder / "config.json").exists():
         raise DataError(f"{folder} holds no model; name a folder such as RUN/checkpoints/rl-000060")
     if (folder / MANIFEST).exists():
-        read_checkpoint(folder)
+        verify(folder, "name another")
     model = load_model(folder)
     return model, load_tokenizer(folder, model)
 
@@ -162,7 +171,7 @@ def read_methods(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
             f"checkpoint {folder}: {METHODS} cannot be read ({type(error).__name__}: {error}); "
-            "delete the folder to resume from the one before"
+            f"{_MEND}"
         ) from error
     return methods
 
@@ -176,68 +185,28 @@ def _save_updater(updater: Updater, folder: Path) -> None:
     write_optimizer(updater, folder)
 
 
-def _seal(folder: Path) -> None:
-    """Write the manifest, when everything else is on the disk."""
-    everything = sorted(folder.rglob("*"))
-    paths = [path for path in everything if path.is_file()]
-    hashes = {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
-    for path in everything:
-        _sync(path)
-    (folder / MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n")
-    _sync(folder / MANIFEST)
-    _sync(folder)
-
-
-def _put(partial: Path, final: Path) -> None:
-    """Let it be a checkpoint, and the latest; the link never points to what is not whole."""
-    root, link = final.parent, final.with_name(LATEST)
-    if final.exists():  # of a run that went back to an earlier place
-        link.unlink(missing_ok=True)
-        _remove(final)
-    partial.rename(final)
-    _sync(root)
-    draft = link.with_name(f".{LATEST}")
+def _link(final: Path) -> None:
+    """Let it be the latest; the link never points to what is not whole."""
+    draft = final.with_name(f".{LATEST}")
     draft.unlink(missing_ok=True)
     draft.symlink_to(final.name)
-    draft.replace(link)
-    _sync(root)
+    draft.replace(final.with_name(LATEST))
+    sync(final.parent)
 
 
-def _prune(root: Path, phase: str, keep: int, every: int | None) -> None:
-    found = [path for path in find_checkpoints(root) if _progress_of(path).phase == phase]
-    for old in found[:-keep]:
-        if every is not None and _progress_of(old).iteration % every == 0:
-            continue
-        _remove(old)
+def _prune(final: Path, keep: int, every: int | None) -> None:
+    """Of this one and those before it in its phase; later ones are damaged, or of another way."""
+    rank, newest = _place_of(final)
+    found = {path: _place_of(path) for path in find_checkpoints(final.parent)}
+    known = [path for path, place in found.items() if place[0] == rank and place[1] <= newest]
+    for old in known[:-keep]:
+        if every is None or found[old][1] % every:
+            remove(old)
 
 
-def _remove(folder: Path) -> None:
-    """Half deleted, it must not be found."""
-    doomed = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(doomed, ignore_errors=True)
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
-
-
-def _progress_of(folder: Path) -> Progress:
-    try:
-        state = parse_json((folder / "progress.json").read_bytes())
-        return Progress(**state)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"checkpoint {folder}: progress.json cannot be read ({type(error).__name__}: {error}); "
-            "delete the folder to resume from the one before"
-        ) from error
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _place_of(folder: Path) -> tuple[int, int]:
+    """Where in a run a checkpoint of this name stands; (-1, 0) where it is no such name."""
+    phase, _, iteration = folder.name.partition("-")
+    if phase not in PHASES or not iteration.isdecimal():
+        return -1, 0
+    return PHASES.index(phase), int(iteration)

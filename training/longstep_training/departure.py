@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from longstep_agents.models.engine import Statistics
 from longstep_agents.models.lanes import CacheState
+from longstep_envs.types import DataError
 from longstep_training.tape import read_in_flight, remove_in_flight, write_in_flight
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ class Departure:
     def resume(self) -> None:
         """Find what was in flight at the checkpoint that the run has just gone back to."""
         run, self._saved = self._run, self._run.done.policy_version
-        self._found = read_in_flight(run.folder, run.world, self._saved)
+        try:
+            self._found = read_in_flight(run.folder, run.world, self._saved)
+        except DataError as error:
+            run.display.message(str(error))
         if not all(run.world.gather(self._found is not None)):
             self._found = None
             return

@@ -23,6 +23,7 @@ from longstep_training.checkpoint import (
     Parts,
     Progress,
     find_checkpoints,
+    newest_checkpoint,
     read_checkpoint,
     read_methods,
     restore,
@@ -335,11 +336,10 @@ class Run:
         """The policy that RL started from, or the one in a folder."""
         if where != "start":
             return self._prepare(load_model(Path(where)))
-        warm = [
-            path
-            for path in find_checkpoints(self.folder / "checkpoints")
-            if read_checkpoint(path).phase == "imitation"
-        ]
+        found = find_checkpoints(self.folder / "checkpoints")
+        warm = [path for path in found if path.name.startswith("imitation-")]
+        if warm:
+            read_checkpoint(warm[-1])
         return self._prepare(load_model(warm[-1] if warm else self.folder / "policy"))
 
     def _begin(self, phase: str) -> None:
@@ -352,14 +352,14 @@ class Run:
             self.critic = Updater(critic, config.optimizer, self.world)
 
     def _resume(self) -> None:
-        found = find_checkpoints(self.folder / "checkpoints")
-        if found:
-            self.done = read_checkpoint(found[-1])
+        newest = newest_checkpoint(self.folder / "checkpoints", self.display.message)
+        if newest is not None:
+            self.done = read_checkpoint(newest)
             self._begin(self.done.phase)
-            restore(found[-1], self.updater)
+            restore(newest, self.updater)
             if self.critic is not None:
-                restore(found[-1] / CRITIC, self.critic)
-            for name, state in read_methods(found[-1]).items():
+                restore(newest / CRITIC, self.critic)
+            for name, state in read_methods(newest).items():
                 self.methods[name].load(state)
             self._refresh()
         self.departure.resume()

@@ -1,12 +1,11 @@
 """What is in flight when a run is left, in a folder of the run, as JSON and safetensors.
 
 The folder is of one policy: it goes with the checkpoint of the same version, and is written before
-the run ends. Its manifest is written last, and the folder is then renamed to its place.
+the run ends. It is sealed, as checkpoints are.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,9 +22,10 @@ from longstep_agents.types import Trajectory
 from longstep_envs.types import DataError
 from longstep_envs.untrusted import parse_json
 from longstep_training.distributed import World
+from longstep_training.sealed import sealing, verify
 
 FOLDER = "in-flight"
-_MANIFEST = "manifest.json"
+_OWNER = "owner.json"
 _TRAJECTORY = TypeAdapter(Trajectory)
 _SUSPENDED = TypeAdapter(Suspended)
 
@@ -119,36 +119,30 @@ def write_in_flight(
     run: Path, world: World, version: int, told: Mapping[str, Any], engine: CacheState | None
 ) -> None:
     """Write each process's part; every rank has to call this."""
-    partial, final = run / f".{FOLDER}.partial", run / FOLDER
-    if world.leads:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-    world.wait()
     name = f"rank-{world.rank}"
-    if engine is not None:
-        save_file(dict(engine.tensors), partial / f"{name}.safetensors")
-    part = {**told, "engine": None if engine is None else engine.told()}
-    (partial / f"{name}.json").write_text(json.dumps(part) + "\n", "utf-8")
-    world.wait()
-    if world.leads:
-        files = {path.name: _hash(path) for path in sorted(partial.iterdir())}
-        manifest = {"policy_version": version, "processes": world.size, "files": files}
-        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-    world.wait()
+    with sealing(run / FOLDER, world) as draft:
+        if engine is not None:
+            save_file(dict(engine.tensors), draft / f"{name}.safetensors")
+        part = {**told, "engine": None if engine is None else engine.told()}
+        (draft / f"{name}.json").write_text(json.dumps(part) + "\n", "utf-8")
+        if world.leads:
+            owner = {"policy_version": version, "processes": world.size}
+            (draft / _OWNER).write_text(json.dumps(owner) + "\n", "utf-8")
 
 
 def read_in_flight(
     run: Path, world: World, version: int
 ) -> tuple[dict[str, Any], CacheState | None] | None:
-    """This process's part of what goes with the policy of `version`; None where nothing does."""
-    try:
-        manifest = parse_json((run / FOLDER / _MANIFEST).read_bytes())
-        sound = all(_hash(run / FOLDER / n) == hashed for n, hashed in manifest["files"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # half written, or not ours: the episodes are played from their beginning
-    if not sound or (manifest["policy_version"], manifest["processes"]) != (version, world.size):
+    """This process's part of what goes with the policy of `version`; None where nothing does.
+
+    Raises:
+        DataError: it was changed since it was written.
+    """
+    if not (run / FOLDER).exists():
+        return None
+    verify(run / FOLDER, "its episodes are played from their beginning")
+    owner = parse_json((run / FOLDER / _OWNER).read_bytes())
+    if owner != {"policy_version": version, "processes": world.size}:
         return None
     path = run / FOLDER / f"rank-{world.rank}.json"
     told: dict[str, Any] = parse_json(path.read_bytes())
@@ -161,8 +155,3 @@ def read_in_flight(
 def remove_in_flight(run: Path) -> None:
     """It was gone on with, and is over."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
