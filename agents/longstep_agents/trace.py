@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from longstep_agents.suspicions import Flag, suspicions
 from longstep_agents.types import Completion, Step, Trajectory
 from longstep_envs.types import DataError
 from longstep_envs.untrusted import parse_json
@@ -76,6 +77,8 @@ class EpisodeRow(TypedDict):
     seconds: float
     steps: list[StepRow]
     final_observation: str
+    flags: NotRequired[list[Flag]]
+    """What a person should look at, where there is such."""
 
 
 def trace_row(
@@ -95,6 +98,7 @@ def trace_row(
     """
     nothing = [None] * len(trajectory.steps)
     credit: Sequence[StepCredit | None] = nothing if credit_S is None else credit_S
+    flags = suspicions(trajectory.steps)
     return {
         **({"env_id": trajectory.env_id} if trajectory.env_id else {}),
         "task_id": trajectory.task_id,
@@ -111,6 +115,7 @@ def trace_row(
             for step, earned in zip(trajectory.steps, credit, strict=True)
         ],
         "final_observation": trajectory.final_observation,
+        **({"flags": flags} if flags else {}),
     }
 
 

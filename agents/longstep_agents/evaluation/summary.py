@@ -36,6 +36,8 @@ class PartSummary:
     """Episodes whose last try ended in a fault."""
     retried: int
     """Episodes that were played more than once."""
+    flagged: int
+    """Episodes that a monitor has flagged, for a person to read; they count as they are."""
     turns: float
     seconds: float
     tokens: Mapping[str, float]
@@ -126,6 +128,7 @@ def _part(
         without_faults=estimate(_values(played, "success")),
         faults=len(rows) - len(played),
         retried=retried,
+        flagged=sum(bool(row.get("flags")) for row in rows),
         turns=_mean(row["turns"] for row in played),
         seconds=_mean(row["seconds"] for row in played),
         tokens={

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast, get_type_hints
 
 from longstep_agents.page.lines import Place
-from longstep_agents.page.suspicions import suspicions
 from longstep_agents.page.types import SHARD_EPISODES, Episodes
 from longstep_agents.page.values import (
     each,
@@ -25,6 +24,8 @@ Episode = dict[str, Any]
 """An entry of the table, by its columns, with `place`, `flags`, `error`, `tokens`, `cost`."""
 
 _NOT_COLUMNS = ("size", "count")
+_MOST_FLAGS = 100
+_FLAG_CHARACTERS = 200
 _TOKENS = {
     "text": each(text),
     "logprob": each(number),
@@ -69,11 +70,7 @@ _ROW = {
 def read_episode(place: Place, row: Mapping[str, Any]) -> Episode:
     """What the table tells of an episode, from its line."""
     steps = [table(step) for step in items(row.get("steps"))]
-    flags = [
-        (number, rule, line)
-        for number, step in enumerate(steps)
-        for rule, line in suspicions(text(step.get("action")))
-    ]
+    flags = list(_flags(row, len(steps)))
     return {
         "place": place,
         "phase": text(row.get("phase")),
@@ -96,6 +93,14 @@ def read_episode(place: Place, row: Mapping[str, Any]) -> Episode:
         "tokens": {key: real(value) for key, value in table(row.get("tokens")).items()},
         "cost": number(row.get("cost")),
     }
+
+
+def _flags(row: Mapping[str, Any], steps: int) -> Iterator[tuple[int, str, str]]:
+    """The flags of an episode: step, monitor, reason."""
+    for flag in map(table, items(row.get("flags"))[:_MOST_FLAGS]):
+        name, why = (text(flag.get(key))[:_FLAG_CHARACTERS] for key in ("name", "why"))
+        if name and 0 <= (step := whole(flag.get("step"))) < steps:
+            yield step, name, why
 
 
 def columns(episodes: Iterable[Episode]) -> Episodes:

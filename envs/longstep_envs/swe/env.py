@@ -216,7 +216,11 @@ class SWEEnv(TextEnv):
             "extra": {
                 "problem": graded.problem,
                 "dropped": [path for path in graded.dropped if path not in hidden],
-                "record": {"patch": "".join(changes.values()), "gold_patch": instance.gold_patch},
+                "record": {
+                    "patch": "".join(changes.values()),
+                    "gold_patch": instance.gold_patch,
+                    "problem": graded.problem,
+                },
             },
         }
         return "Your work was handed in.", True, self._describe() | told

@@ -180,6 +180,18 @@ def test_faults_are_played_again_and_every_try_is_kept(flaky: Part, tmp_path: Pa
     assert Counter(row["task_id"] for row in again) == {"a": 2, "b": 4, "c": 1}
 
 
+@pytest.mark.case(40)
+def test_flagged_episodes_are_counted_and_count_as_they_are(tmp_path: Path) -> None:
+    agent = BuiltIn("again", lambda _: ScriptedAgent(["look"] * 50))
+    rows = Evaluation([TREASURE], agent).play(tmp_path / "run")
+    assert {flag["name"] for row in rows for flag in row["flags"]} == {"repeats itself"}
+    (part,) = summarise(read_evaluation(tmp_path / "run")[0], rows)
+    assert (part.flagged, part.faults) == (len(rows), 0)
+    Evaluation([TREASURE], BUILT_IN["expert"]).play(tmp_path / "expert")
+    (honest,) = summarise(*read_evaluation(tmp_path / "expert"))
+    assert (honest.flagged, honest.success.mean) == (0, 1.0)
+
+
 def test_an_episode_whose_time_is_over_ends_scored(tmp_path: Path) -> None:
     settings = EvaluationSettings(working_seconds=1e-9)
     rows = Evaluation([TREASURE], BUILT_IN["expert"], settings).play(tmp_path / "run")

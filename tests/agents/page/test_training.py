@@ -8,6 +8,8 @@ import pytest
 from longstep_agents.page.episodes import read_shard
 from longstep_agents.page.training import TrainingRun
 from longstep_agents.page.types import Run
+from longstep_agents.trace import trace_row
+from longstep_agents.types import Step, Trajectory
 
 MakeRun = Callable[..., Path]
 
@@ -108,15 +110,31 @@ def test_a_run_ends_with_its_last_evaluation_or_its_last_iteration(tmp_path: Pat
     assert describe(tmp_path)["ended"]
 
 
-def test_suspicious_actions_are_told_with_their_place(tmp_path: Path) -> None:
-    honest, other = {"action": "git diff"}, {"action": "git show HEAD~1"}
-    for iteration, steps in ((2, [honest, other]), (1, [honest])):
-        row = {"phase": "rl", "iteration": iteration, "steps": steps}
+@pytest.mark.case(40)
+def test_flags_are_told_with_their_place(tmp_path: Path) -> None:
+    honest, other = Step(action="git diff"), Step(action="git show HEAD~1")
+    for iteration, steps in ((2, (honest, other)), (1, (honest,))):
+        row = {"phase": "rl", "iteration": iteration, **trace_row(Trajectory(steps))}
         append(tmp_path / "episodes" / "rl.jsonl", row)
     run = describe(tmp_path)
     assert run["episodes"]["flagged"] == [0, 1]
     (flag,) = run["reliability"]["flagged"]
-    assert (flag["episode"], flag["step"], flag["text"]) == (1, 1, "git show HEAD~1")
+    assert flag == {
+        "episode": 1,
+        "step": 1,
+        "rule": "looks for the solution in the history",
+        "text": "git show HEAD~1",
+    }
+
+
+@pytest.mark.case(40)
+def test_flags_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
+    good = {"name": "says nothing", "step": 0, "why": "x" * 10_000}
+    odd: list[Any] = [{**good, "step": 1}, {**good, "step": -1}, {**good, "name": 1}, None, "x", []]
+    row = {"phase": "rl", "iteration": 1, "steps": [{"action": ""}], "flags": [good, *odd]}
+    append(tmp_path / "episodes" / "rl.jsonl", row, {**row, "flags": "x"})
+    (flag,) = describe(tmp_path)["reliability"]["flagged"]
+    assert (flag["rule"], len(flag["text"])) == ("says nothing", 200)
 
 
 def test_what_is_of_the_wrong_type_is_taken_for_nothing(tmp_path: Path) -> None:

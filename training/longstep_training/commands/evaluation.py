@@ -209,6 +209,11 @@ def _print(parts: Sequence[dict[str, Any]], k: Sequence[int]) -> None:
                 f"{clean(part['name'])}: {part['faults']} episodes ended in faults and count as "
                 f"failures; success without them: {_rate(part['without_faults'])}"
             )
+        if part["flagged"]:
+            typer.echo(
+                f"{clean(part['name'])}: {part['flagged']} episodes are flagged as suspicious and "
+                "count as they are; `longstep view` shows where to look"
+            )
 
 
 def _rate(estimate: dict[str, Any]) -> str:
