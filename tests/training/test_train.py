@@ -229,3 +229,25 @@ def test_a_dry_run_prints_the_whole_config(tmp_path: Path) -> None:
     assert "siblings = 3" in shown
     assert "clip_high = 0.28" in shown
     assert not (tmp_path / "run").exists()
+
+
+def test_adapters_learn_alone_and_survive_a_kill(whole: Path, tmp_path: Path) -> None:
+    policy = whole / "checkpoints" / "latest"
+    told = [
+        *("--set", f"policy.path={policy}", "--set", "policy.lora={ rank = 2, alpha = 16.0 }"),
+        *("--set", "rl.credit={ name = 'gae' }", "--set", "rl.critic={}"),
+        *("--set", "imitation.iterations=0"),
+    ]
+    finish(start(tmp_path, "run", *told))
+    process, run = start(tmp_path, "killed", *told), tmp_path / "killed"
+    wait_for(run / "checkpoints" / "rl-000002")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    finish(start(tmp_path, "killed", "--resume", str(run)))
+    assert_same(tmp_path / "run", run)
+    before, after = (
+        load_file(folder / "model.safetensors")
+        for folder in (policy, run / "checkpoints" / "rl-000004")
+    )
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed == {name for name in before if "_proj" in name}

@@ -24,11 +24,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from longstep_envs.types import DataError
 from longstep_envs.untrusted import parse_json
+from longstep_training.adapters import has_adapters, load_adapters, save_adapters
 from longstep_training.log import PHASES
 from longstep_training.optimizer_state import read_optimizer, write_optimizer
 from longstep_training.policy import load_model, load_tokenizer
 from longstep_training.sealed import MANIFEST, remove, sealing, sync, verify
-from longstep_training.shards import unsharded_class, whole_state
+from longstep_training.shards import unsharded_class, whole, whole_state
 from longstep_training.updater import Updater
 
 METHODS = "methods.json"
@@ -152,11 +153,15 @@ def restore(folder: Path, updater: Updater) -> None:
     Raises:
         DataError: the optimiser's state is not there, or of another model.
     """
-    saved = unsharded_class(updater.model).from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True
-    )
-    whole = StateDictOptions(full_state_dict=True)
-    set_model_state_dict(updater.model, saved.state_dict(), options=whole)
+    adapted = has_adapters(updater.model)
+    if adapted:  # the other weights are as they were
+        state = load_adapters(list(updater.parameters), folder)
+    else:
+        kind = unsharded_class(updater.model)
+        saved = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        state = saved.state_dict()
+    options = StateDictOptions(full_state_dict=True, strict=not adapted)
+    set_model_state_dict(updater.model, state, options=options)
     read_optimizer(updater, folder)
 
 
@@ -181,6 +186,10 @@ def _save_updater(updater: Updater, folder: Path) -> None:
     weights = whole_state(updater.model, kept=leads)
     if leads:
         updater.model.save_pretrained(folder, state_dict=weights)
+    if has_adapters(updater.model):
+        trained = {name: whole(share.detach()) for name, share in updater.parameters.items()}
+        if leads:
+            save_adapters(updater.model, trained, folder)
     updater.world.wait()
     write_optimizer(updater, folder)
 

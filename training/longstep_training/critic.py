@@ -19,12 +19,13 @@ from transformers.utils.logging import disable_progress_bar
 from longstep_agents.attention import ATTENTION
 from longstep_agents.types import Completion, Group
 from longstep_envs.types import BadValueError
+from longstep_training.adapters import copy_adapters, has_adapters, unmerged
 from longstep_training.batch import Batch, Row, build_row
 from longstep_training.config import Config
 from longstep_training.credit.gae import GAEConfig, value_targets
 from longstep_training.loss.value import ValueLossConfig, clipped_value_loss
 from longstep_training.policy import ONLY_DATA, computing
-from longstep_training.shards import whole_state
+from longstep_training.shards import own_state
 from longstep_training.updater import OptimizerConfig, Schedule
 
 
@@ -39,7 +40,8 @@ class CriticConfig(Config):
 def new_critic(policy: PreTrainedModel) -> PreTrainedModel:
     """The policy's transformer with a scalar head in place of its words; all values are 0.
 
-    It shares no weights with the policy, and has no dropout.
+    It shares no weights with the policy, and has no dropout. Where the policy has adapters it has
+    some of its own, which begin as those; they and the head are what is trained.
 
     Raises:
         BadValueError: transformers has no such model with a head for numbers.
@@ -55,12 +57,19 @@ def new_critic(policy: PreTrainedModel) -> PreTrainedModel:
     critic: PreTrainedModel = AutoModelForTokenClassification.from_config(
         config, attn_implementation=ATTENTION, dtype=torch.float32
     )
-    critic.base_model.load_state_dict(whole_state(policy.base_model))
+    state = own_state(policy)
+    prefix = f"{policy.base_model_prefix}."
+    decoder = {
+        n.removeprefix(prefix): t for n, t in unmerged(state).items() if n.startswith(prefix)
+    }
+    critic.base_model.load_state_dict(decoder)
+    if has_adapters(policy):
+        copy_adapters(policy, state, critic)
     nn.Module.to(critic, policy.device)
     for name, module in critic.named_children():
         if name != critic.base_model_prefix:
             for parameter in module.parameters():
-                nn.init.zeros_(parameter)
+                nn.init.zeros_(parameter).requires_grad_(True)
     critic.eval()
     return critic
 

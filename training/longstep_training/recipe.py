@@ -21,6 +21,7 @@ from pydantic import (
 from longstep_agents.language_agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
 from longstep_envs.types import DataError
+from longstep_training.adapters import LoRAConfig
 from longstep_training.blocks import ActivationCheckpointing
 from longstep_training.cluster import ClusterConfig
 from longstep_training.config import Config, key_of, refusal
@@ -109,6 +110,17 @@ class PolicyConfig(Config):
     small: SmallPolicyConfig = SmallPolicyConfig()
     vocabulary_episodes: PositiveInt = 2048
     """Expert episodes from whose text the small model's tokenizer is made."""
+    lora: LoRAConfig | None = None
+    """Train adapters of this kind; the policy's own weights stay as they are."""
+
+    @field_validator("lora")
+    @classmethod
+    def _has_something_to_keep(
+        cls, lora: LoRAConfig | None, info: ValidationInfo
+    ) -> LoRAConfig | None:
+        if lora is not None and info.data.get("path") is None:
+            raise refusal("policy.path beside it, for a small policy that is new knows nothing yet")
+        return lora
 
 
 class RunConfig(Config):

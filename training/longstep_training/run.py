@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from longstep_agents.encoding import TextDecoder
 from longstep_agents.types import Group, Trajectory
+from longstep_training.adapters import add_adapters
 from longstep_training.batch import Row
 from longstep_training.blocks import run_blocks
 from longstep_training.checkpoint import (
@@ -79,7 +80,7 @@ class Run:
         self.world = world = interruption.world
         self.interruption, self.config, self.folder = interruption, config, folder
         self.display = Display(shown=world.leads)
-        self.model = load_model(folder / "policy")
+        self.model = _load(config, folder / "policy")
         nn.Module.to(self.model, world.device)
         self.tokenizer = load_tokenizer(folder / "policy", self.model)
         self.log = RunLog(folder, TextDecoder(self.tokenizer))
@@ -367,6 +368,12 @@ class Run:
             self.log.rewind(self.done.phase, self.done.iteration)
         self.world.wait()
         self.display.message(f"resumed after {self.done.phase} {self.done.iteration}")
+
+
+def _load(config: TrainConfig, folder: Path) -> PreTrainedModel:
+    """What is trained: the policy, or adapters that are put into it."""
+    model, lora = load_model(folder), config.policy.lora
+    return model if lora is None else add_adapters(model, lora, config.seed)
 
 
 def _one_of_each_kind(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from longstep_agents.attention import Documents
 from longstep_envs.types import BadValueError
+from longstep_training.adapters import merge
 from longstep_training.distributed import World, ensure_group
 from longstep_training.policy import ModelT, Precision, computing
 
@@ -33,10 +34,8 @@ def shard(model: ModelT, world: World, precision: Precision = "float32") -> Mode
     Every process must hold the same weights before.
 
     Raises:
-        BadValueError: no blocks are known of the model, or it has adapters.
+        BadValueError: no blocks are known of the model.
     """
-    if hasattr(model, "get_base_model"):
-        raise BadValueError("run.shard = true does not know adapters yet; train them unsharded")
     blocks = _blocks(model)
     ensure_group(world)
     # It is about changing logits in place, which nothing here does.
@@ -85,10 +84,17 @@ def named_shards(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def whole_state(model: nn.Module, *, kept: bool = True) -> dict[str, Tensor]:
-    """The state dict, whole; of a sharded model, gathered one by one into the machine's memory.
+    """The state dict, whole, of the model without adapters that this one amounts to.
 
-    All processes must ask for it together; one that does not keep it needs no room for it.
+    Of a sharded model, it is gathered one by one into the machine's memory. All processes must ask
+    for it together; one that does not keep it needs no room for it.
     """
+    state = own_state(model, kept=kept)
+    return merge(model, state) if kept else state
+
+
+def own_state(model: nn.Module, *, kept: bool = True) -> dict[str, Tensor]:
+    """The same with the names and weights that the model itself has, adapters apart."""
     if not any(isinstance(module, FSDPModule) for module in model.modules()):
         return model.state_dict()
     shares = named_shards(model)  # of names that share a tensor, the first

@@ -71,7 +71,7 @@ class Updater:
         self.steps = 0
         self.skipped = 0
         """Steps in a row that were left out."""
-        self.parameters = named_shards(model)
+        self.parameters = {n: p for n, p in named_shards(model).items() if p.requires_grad}
         self._device = next(iter(self.parameters.values())).device
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),

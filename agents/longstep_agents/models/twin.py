@@ -21,11 +21,11 @@ class Twin:
     """
 
     def __init__(self, policy: PreTrainedModel, dtype: torch.dtype) -> None:
-        """Copy `policy`, which may be wrapped by peft."""
+        """Copy `policy`, which may be wrapped by peft, or have its layers in it."""
         self._policy = policy
         whole: Any = copy.deepcopy(policy)
         whole.__dict__.pop("forward", None)  # one that was put there is bound to the policy itself
-        self.model: PreTrainedModel = whole.merge_and_unload() if _adapted(whole) else whole
+        self.model: PreTrainedModel = whole.merge_and_unload() if _adapted(whole) else _bare(whole)
         self.model.eval().requires_grad_(False)
         for parameter in self.model.parameters():  # buffers, such as of positions, stay precise
             parameter.data = parameter.data.to(dtype)
@@ -47,6 +47,14 @@ class Twin:
 
 def _adapted(model: Any) -> bool:
     return hasattr(model, "merge_and_unload")
+
+
+def _bare(model: Any) -> Any:
+    """The model with plain layers in place of those with adapters."""
+    for path, module in list(model.named_modules()):
+        if hasattr(module, "get_base_layer"):
+            model.set_submodule(path, _merged(module))
+    return model
 
 
 def _merged(module: Any) -> nn.Module:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longstep_training.planning.costs import Layout, Setting
+from longstep_training.planning.costs import Layout, Setting, update_flops
 from longstep_training.planning.episodes import draw_groups
 from longstep_training.planning.machines import MACHINES
 from longstep_training.planning.memory import Memory, layer_bytes, plan_memory
-from longstep_training.planning.settings import Assumptions, Recipe
+from longstep_training.planning.settings import Assumptions, Policy, Recipe
 from longstep_training.planning.shapes import SHAPES, Shape
 
 SHARDED = Recipe.model_validate(
@@ -192,3 +192,18 @@ def _saved(torch: Any, kind: str, shape: Shape, layers: int, tokens: int, *, hal
             logits_to_keep=torch.tensor([tokens - 1]),
         )
     return sum(size for size, _ in kept.values())
+
+
+def test_adapters_have_the_only_gradients_and_moments() -> None:
+    recipe = SHARDED.model_copy(update={"policy": Policy.model_validate({"lora": {"rank": 16}})})
+    setting = setting_of("7B", recipe)
+    groups = draw_groups(recipe, setting.assumed, 4)
+    (one,) = plan_memory(setting, Layout(8, 8, apart=False), groups)
+    adapters = SHAPES["7B"].adapter_weights(16)
+    assert 0.004 < adapters / SHAPES["7B"].parameters < 0.007
+    assert one.update["gradients (float32)"] == pytest.approx(4 * adapters / 8)
+    assert one.resident["moments of AdamW"] == pytest.approx(8 * adapters / 8)
+    whole = 4 * (SHAPES["7B"].parameters + adapters) / 8
+    assert one.resident["weights (float32)"] == pytest.approx(whole)
+    without = update_flops(setting_of("7B"), groups)
+    assert without - update_flops(setting, groups) == pytest.approx(without / 4, rel=0.01)

@@ -32,6 +32,12 @@ class Setting:
         return 4 if engine.dtype == ("float32" if engine.is_vllm else "policy") else 2
 
     @property
+    def trained(self) -> int:
+        """The weights that have a gradient: all, or the adapters'."""
+        lora = self.recipe.policy.lora
+        return self.shape.parameters if lora is None else self.shape.adapter_weights(lora.rank)
+
+    @property
     def fixed_cache(self) -> bool:
         """Whether the engine takes its whole cache at once, as `hf` does on an accelerator."""
         return self.machine.accelerator and not self.recipe.sampling.is_vllm
@@ -148,7 +154,7 @@ def make_costs(setting: Setting, layout: Layout, lanes: int) -> Costs:
         traffic_seconds=_traffic(setting, layout.update),
         optimizer_seconds=_sum_seconds(setting, layout.update)
         + OPTIMIZER_BYTES
-        * shape.parameters
+        * setting.trained
         / (holders * machine.bandwidth * assumed.decode_efficiency),
     )
 
@@ -180,7 +186,7 @@ def _traffic(setting: Setting, count: int) -> float:
         return 0.0
     blocks = setting.shape.layers * setting.shape.layer_weights
     rest = setting.shape.parameters - blocks
-    moved = 2 * (blocks * setting.compute_bytes + rest * 4) + 4 * setting.shape.parameters
+    moved = 2 * (blocks * setting.compute_bytes + rest * 4) + 4 * setting.trained
     return moved * (count - 1) / count / _bus(setting, count)
 
 
@@ -188,7 +194,7 @@ def _sum_seconds(setting: Setting, count: int) -> float:
     """Of summing all gradients over processes that hold all weights: 2 (n - 1) / n of them."""
     if setting.recipe.run.shard:
         return 0.0
-    return 8 * setting.shape.parameters * (count - 1) / count / _bus(setting, count)
+    return 8 * setting.trained * (count - 1) / count / _bus(setting, count)
 
 
 def _bus(setting: Setting, count: int) -> float:
@@ -199,15 +205,17 @@ def update_flops(setting: Setting, groups: Sequence[Group]) -> float:
     """Operations of the updates of an iteration.
 
     Forward 2 for each weight and token and 2 L q T^2 of causal attention; logits of drawn tokens
-    only; backward twice that; activations computed again once more. Other forward passes are added,
-    and a critic doubles it. With `share`, siblings have their first prompt once.
+    only; backward twice that, and once where adapters are trained; activations computed again once
+    more. Other forward passes are added, and a critic doubles it. With `share`, siblings have their
+    first prompt once.
     """
     rl = setting.recipe.rl
     forward = sum(_forward(setting, episode) for group in groups for episode in group)
     if rl.optimizer.share:
         first = setting.shape.read_flops(setting.assumed.prompt_tokens)
         forward -= sum((len(group) - 1) * first for group in groups)
-    times = 3 + int(setting.recipe.run.activation_checkpointing == "full")
+    back = 2 if setting.recipe.policy.lora is None else 1
+    times = 1 + back + int(setting.recipe.run.activation_checkpointing == "full")
     critics = 1 + int(rl.critic is not None)
     return forward * (times * rl.schedule.passes * critics + setting.recipe.scoring_passes)
 

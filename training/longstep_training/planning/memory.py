@@ -122,9 +122,10 @@ def _resident(setting: Setting, layout: Layout) -> dict[str, float]:
     shared = layout.update if setting.recipe.run.shard else 1
     of_one = 4 * setting.shape.parameters / shared
     models = 1 + int(setting.recipe.rl.critic is not None)
+    apart = setting.trained if setting.recipe.policy.lora is not None else 0
     held = {
-        "weights (float32)": models * of_one,
-        "moments of AdamW": models * 2 * of_one,
+        "weights (float32)": models * (of_one + 4 * apart / shared),
+        "moments of AdamW": models * 8 * setting.trained / shared,
     }
     if setting.recipe.rl.reference is not None:
         held["reference policy"] = of_one
@@ -138,7 +139,7 @@ def _of_update(setting: Setting, layout: Layout, groups: Sequence[Group]) -> dic
     tokens = max(longest_row(setting), min(budget, each))
     drawn = sum(e.drawn for g in groups for e in g) / sum(e.tokens for g in groups for e in g)
     parts = {
-        "gradients (float32)": 4 * shape.parameters / shared,
+        "gradients (float32)": 4 * setting.trained / shared,
         "activations": activation_bytes(setting, tokens),
         "logits": min(tokens * drawn * shape.vocabulary, LOGIT_ROWS) * _LOGIT_BYTES,
     }

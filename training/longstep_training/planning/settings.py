@@ -124,11 +124,18 @@ class Small(_Part):
     context: PositiveInt = 2048
 
 
+class LoRA(_Part):
+    """Of `[policy.lora]`, whose adapters are taken to be in all layers."""
+
+    rank: PositiveInt = 32
+
+
 class Policy(_Part):
     """Of `[policy]`."""
 
     path: Path | None = None
     small: Small = Small()
+    lora: LoRA | None = None
 
 
 class Recipe(_Part):
@@ -226,7 +233,7 @@ class Assumptions(Config):
     """Of an accelerator's memory: the driver, fragments, workspaces."""
 
 
-_PASSED = ("rl.critic", "rl.corrections", "engine.each.", "cluster.")
+_PASSED = ("policy.lora", "rl.critic", "rl.corrections", "engine.each.", "cluster.")
 """Beginnings of keys that may be set too, though a plan does not read each of them."""
 
 

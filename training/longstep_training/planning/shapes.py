@@ -64,6 +64,11 @@ class Shape:
         embeddings = self.head_weights * (1 if self.tied else 2)
         return self.layers * (self.layer_weights + vectors) + self.hidden + embeddings
 
+    def adapter_weights(self, rank: int) -> int:
+        """Weights of adapters of every matrix: r (in + out) each."""
+        attention = 2 * (2 * self.hidden + self.query_width + self.kv_width)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.feed_forward))
+
     def cache_bytes(self, bytes_each: int) -> int:
         """Of one token's keys and values, in all layers."""
         return 2 * self.layers * self.kv_width * bytes_each
