@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from longstep_agents.atif import read_atif
@@ -15,7 +16,7 @@ from longstep_agents.recording import Recording, as_played, recite, with_command
 from longstep_agents.render import Renderer
 from longstep_agents.rollout import EpisodeRequest, collect
 from longstep_agents.types import Group, Trajectory
-from longstep_envs import EnvPool, Limits
+from longstep_envs import EnvPool
 from longstep_envs.types import BadValueError, DataError
 from longstep_training.recipe import TaskSource
 
@@ -68,7 +69,7 @@ def _play_again(recordings: Sequence[Recording], source: TaskSource) -> Sequence
         for number, recording in enumerate(recordings)
         if recording.env_id in ("", source.env_id) and recording.task_id in known
     }
-    limits = Limits(turns=source.turns)
+    limits = replace(source.limits, tokens=None)
     with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits) as pool:
         requests = list(ours)
         found = asyncio.run(collect(pool, requests, lambda r: ReplayAgent(as_played(ours[r]))))

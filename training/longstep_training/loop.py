@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from longstep_agents.rollout import collect
 from longstep_agents.small_policy import build_model, build_tokenizer, save_policy
 from longstep_agents.strategies import check_forks
 from longstep_agents.types import Group
-from longstep_envs import EnvPool, Limits
+from longstep_envs import EnvPool
 from longstep_envs.registry import load
 from longstep_envs.types import DataError
 from longstep_training.batch import Row, build_row, build_rows
@@ -318,7 +319,8 @@ async def _expert_texts(config: TrainConfig) -> list[str]:
     ids = config.train.task_ids()
     drawn = [ids[rng.randrange(len(ids))] for _ in range(config.policy.vocabulary_episodes)]
     requests = draw_requests(drawn, rng, config.imitation)
-    source, limits = config.train, Limits(turns=config.imitation.turns)
+    source = config.train
+    limits = replace(source.limits, turns=config.imitation.turns, tokens=None)
     cluster = config.cluster.pool_settings()
     with EnvPool(source.env_id, dict(source.env_kwargs), limits=limits, **cluster) as pool:
         played = await collect(pool, requests, partial(make_teacher, config=config.imitation))

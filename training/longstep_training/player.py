@@ -32,7 +32,7 @@ from longstep_agents.rollout import (
 from longstep_agents.strategies import Cast, Spent, StrategyConfig, search
 from longstep_agents.suspension import fly
 from longstep_agents.types import Group, Trajectory
-from longstep_envs import EnvPool, Limits
+from longstep_envs import EnvPool
 from longstep_envs.registry import make
 from longstep_envs.types import LongstepError
 from longstep_training.demonstrations import Demonstrations
@@ -322,7 +322,7 @@ class Player:
         if key not in self._pools:
             kwargs = dict(source.env_kwargs)
             cluster = self._config.cluster.pool_settings()
-            self._pools[key] = EnvPool(source.env_id, kwargs, limits=_limits(source), **cluster)
+            self._pools[key] = EnvPool(source.env_id, kwargs, limits=source.limits, **cluster)
         return self._pools[key]
 
     def _draw(self, rng: random.Random, count: int) -> list[str]:
@@ -372,10 +372,6 @@ def _kit(agent: LanguageAgentConfig, source: TaskSource) -> AgentKit:
     """What the agents of all episodes share; the environment tells its tools."""
     with closing(make(source.env_id, **source.env_kwargs)) as env:
         return AgentKit(agent, env.tools)
-
-
-def _limits(source: TaskSource) -> Limits:
-    return Limits(turns=source.turns, tokens=source.tokens)
 
 
 def _key(source: TaskSource) -> str:

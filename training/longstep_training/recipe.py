@@ -20,7 +20,7 @@ from pydantic import (
 
 from longstep_agents.language_agent import LanguageAgentConfig
 from longstep_agents.small_policy import SmallPolicyConfig
-from longstep_envs.types import DataError
+from longstep_envs.types import DataError, Limits
 from longstep_training.adapters import LoRAConfig
 from longstep_training.blocks import ActivationCheckpointing
 from longstep_training.cluster import ClusterConfig
@@ -53,6 +53,20 @@ class TaskSource(Config):
     turns: PositiveInt | None = 50
     """The turn limit."""
     tokens: PositiveInt | None = None
+    step_seconds: PositiveFloat | None = 300.0
+    """Wall time of one reset or step of the environment, after which its worker is replaced."""
+    episode_seconds: PositiveFloat | None = None
+    """Wall time of an episode, from its reset to its score; the policy's own time counts, too."""
+
+    @property
+    def limits(self) -> Limits:
+        """What ends an episode from outside."""
+        return Limits(
+            turns=self.turns,
+            step_seconds=self.step_seconds,
+            episode_seconds=self.episode_seconds,
+            tokens=self.tokens,
+        )
     """The token limit of a trajectory, environment text included."""
 
     def task_ids(self) -> tuple[str, ...]:
