@@ -200,7 +200,8 @@ class _Handed:
         self.engine = Gate(engine)
         self._engine, self._model = engine, model
         self.context: int = context or model.config.max_position_embeddings
-        self.copied_bytes = sum(tensor.nbytes for tensor in model.parameters())
+        whole = (t for name, t in model.named_parameters() if ".lora_" not in name)
+        self.copied_bytes = sum(tensor.nbytes for tensor in whole)
 
     @property
     def statistics(self) -> Statistics:
