@@ -3,10 +3,11 @@
     python -m longstep_agents.faulty.mcp_server MODE [MARK]
 
 MODE is `good`; `many` (10,000 tools), `hostile` (texts and schemas that attack their reader),
-`endless` (a list without an end), `silent`, `babble` (noise on stdout), `refuse` (it does not
-start), or `once` (it starts only while there is no file MARK). In all of them the tools `die`,
-`hang`, `slow`, `garbage`, `flood` and `fail` do what they are called. It is written without the
-SDK, and speaks the handshake of before 2026.
+`endless` (a list without an end), `change` (another list from the first call on, of which it
+tells), `silent`, `babble` (noise on stdout), `refuse` (it does not start), or `once` (it starts
+only while there is no file MARK). In all of them the tools `die`, `hang`, `slow`, `garbage`,
+`flood` and `fail` do what they are called. It is written without the SDK, and speaks the handshake
+of before 2026.
 """
 
 from __future__ import annotations
@@ -76,22 +77,36 @@ CALLS: dict[str, Callable[[str], dict[str, Any] | None]] = {
 }
 
 
+_CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+_called: list[str] = []
+
+
 def answer(message: dict[str, Any], mode: str) -> dict[str, Any] | None:
     """The result of a request; None where there never is one. Raises KeyError."""
     method, params = message.get("method"), message.get("params", {})
     if method == "initialize":
         return {
             "protocolVersion": params["protocolVersion"],
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {"listChanged": mode == "change"}},
             "serverInfo": {"name": "raw", "version": "1"},
             "instructions": "Be nice.",
         }
     if method == "tools/list":
         endless = {"nextCursor": "again"} if mode == "endless" else {}
-        return {"tools": tools(mode), **endless}
+        return {"tools": tools("many" if _called and mode == "change" else mode), **endless}
     if method == "tools/call":
-        return CALLS[params["name"]](str(params["arguments"].get("text")))
+        return call(params["name"], str(params["arguments"].get("text")), mode)
     raise KeyError(method)
+
+
+def call(name: str, text: str, mode: str) -> dict[str, Any] | None:
+    """What a call gives. Raises KeyError."""
+    if mode == "change":
+        if _called:
+            raise KeyError(name)
+        _called.append(name)
+        say(_CHANGED)
+    return CALLS[name](text)
 
 
 def begin(mode: str) -> None:

@@ -17,7 +17,7 @@ _ANSWERED = "Answered together with the call before."
 class _Wire(BaseModel):
     """Fields that are not read here may come in any shape; those that are, in theirs only."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class _Function(_Wire):

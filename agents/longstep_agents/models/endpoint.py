@@ -30,7 +30,8 @@ class LineConfig(Config):
     of one's own gets no key that was not named for it."""
     concurrency: PositiveInt = 16
     """Requests under way at a time."""
-    attempts: PositiveInt = 5
+    attempts: PositiveInt = 7
+    """Of a request. With the waits between them an endpoint can be away for a minute."""
     seconds: PositiveFloat = 120.0
     """The time of one attempt, from the connection to the answer's last byte."""
     connect_seconds: PositiveFloat = 10.0

@@ -21,9 +21,12 @@ from longstep_agents.types import Completion
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longstep_agents.models.broadcast import Broadcast
+    from longstep_agents.models.weight_group import Group
+
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class _Logprobs(_Wire):
@@ -47,12 +50,16 @@ class VLLMServer(RequestModel):
     """Samples from a server started with `--logprobs-mode processed_logprobs`.
 
     New weights, sleep and wake need the server's VLLM_SERVER_DEV_MODE=1; weights also
-    `--worker-extension-cls longstep_agents.models.vllm_worker.WeightTaker`, and sleep
+    `--worker-extension-cls longstep_agents.models.vllm_worker.WeightTaker` where they go through a
+    folder, `--weight-transfer-config` where they go through a group; and sleep
     `--enable-sleep-mode`.
     """
 
-    def __init__(self, config: VLLMServerConfig) -> None:
+    def __init__(self, config: VLLMServerConfig, group: Group | None = None) -> None:
         """Prepare; nothing is sent yet.
+
+        Weights go through the `group`, one of `longstep_agents.models.weight_group`; without one,
+        through a folder.
 
         Raises:
             BadValueError: the key is not in the environment.
@@ -60,6 +67,9 @@ class VLLMServer(RequestModel):
         super().__init__()
         self._config = config
         self._endpoint = Endpoint(config)
+        self._broadcast = None if group is None else _broadcast(self._endpoint, group)
+        self.sent_bytes = 0
+        """Of the weights that were loaded last."""
 
     @property
     def usage(self) -> Usage:
@@ -116,9 +126,12 @@ class VLLMServer(RequestModel):
         )
 
     async def _load(self, weights: Mapping[str, Tensor]) -> None:
-        with tempfile.TemporaryDirectory(dir=self._config.exchange) as folder:
-            write_weights(weights, Path(folder))
-            await self._command("collective_rpc", {"method": "take_weights", "args": [folder]})
+        if self._broadcast is None:
+            with tempfile.TemporaryDirectory(dir=self._config.exchange) as folder:
+                self.sent_bytes = write_weights(weights, Path(folder))
+                await self._command("collective_rpc", {"method": "take_weights", "args": [folder]})
+        else:
+            self.sent_bytes = await self._broadcast.send(weights)
         done = await self._command("reset_prefix_cache")
         if not done.get("success"):
             told = f"the old weights' cache was not forgotten: {done}"
@@ -132,6 +145,12 @@ class VLLMServer(RequestModel):
                 raise
             told = f"{error}; start the server with VLLM_SERVER_DEV_MODE=1"
             raise type(error)(EndpointFault.REJECTED, told) from error
+
+
+def _broadcast(endpoint: Endpoint, group: Group) -> Broadcast:
+    from longstep_agents.models.broadcast import Broadcast  # torch is slow to import
+
+    return Broadcast(endpoint, group)
 
 
 def _post(client: openai.AsyncOpenAI, fields: dict[str, Any]) -> Any:

@@ -44,18 +44,23 @@ class BadEndpoint:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if lines[0].startswith("GET"):
                     await self.models(writer)
-                    continue
-                self.asked.append(json.loads(body))
-                self.at_once += 1
-                self.most_at_once = max(self.most_at_once, self.at_once)
-                try:
-                    await self.script[min(len(self.asked), len(self.script)) - 1](writer)
-                finally:
-                    self.at_once -= 1
+                else:
+                    await self.chat(json.loads(body), writer)
+                if headers.get("connection") == "close":
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
+
+    async def chat(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self.asked.append(asked)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.script[min(len(self.asked), len(self.script)) - 1](writer)
+        finally:
+            self.at_once -= 1
 
 
 def says(body: Any, status: int = 200, **headers: str) -> Play:

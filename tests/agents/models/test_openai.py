@@ -182,6 +182,20 @@ def test_token_ids_that_do_not_come_are_missed(bad: Any) -> None:
     assert "token ids" in str(error)
 
 
+@pytest.mark.case(22)
+@pytest.mark.parametrize(
+    ("ids", "logprobs"),
+    [([3, 4], [0.0]), ([3], [0.0, -1.0]), ([], [0.0]), ([3], [float("nan")]), ([3], [None])],
+)
+def test_log_probabilities_that_do_not_fit_are_never_padded(
+    bad: Any, ids: list[int], logprobs: list[Any]
+) -> None:
+    told = {"content": [{"token": "x", "logprob": one} for one in logprobs]}
+    body = bad.message(token_ids=ids, logprobs=told) | {"prompt_token_ids": [1, 2]}
+    error, _, _ = failed(bad, bad.says(body), token_ids=True)
+    assert error.fault is EndpointFault.MALFORMED
+
+
 def test_one_endpoint_serves_several_event_loops(bad: Any) -> None:
     asked: list[ChatEndpoint] = []
 

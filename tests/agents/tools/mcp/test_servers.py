@@ -158,6 +158,21 @@ def test_of_ten_thousand_tools_one_can_be_had(mount_raw: Mount) -> None:
     assert [tool.spec.name for tool in server.tools] == ["tool_777"]
 
 
+@pytest.mark.case(23)
+def test_a_server_that_changes_its_list_changes_nothing_of_what_was_mounted(
+    mount_raw: Mount,
+) -> None:
+    """The policy goes on with the tools that it was told of; one that is gone is a failed call."""
+    server = mount_raw("change")
+    before = server.tools
+    first, *later = run(server, "echo", "echo", "slow")
+    assert first.fault is None
+    assert [result.fault for result in later] == [ToolFault.FAILED] * 2
+    assert "refused" in later[0].text
+    assert server.tools == before
+    assert len(before) == 7
+
+
 def test_what_cannot_be_reached_is_told() -> None:
     with pytest.raises(McpError, match="No such file or directory"):
         mount(McpConfig(command=("/no/such/program",)))
