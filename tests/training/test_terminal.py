@@ -3,6 +3,7 @@ import pytest
 from longstep_training.terminal import clean, print_table
 
 
+@pytest.mark.case(33)
 def test_escape_sequences_and_direction_marks_lose_their_power() -> None:
     assert clean("a\x1b[31mb\x07\x9b\u202ec\r\x00") == "a[31mbc"
 
@@ -12,6 +13,7 @@ def test_ordinary_text_of_any_language_stays() -> None:
     assert clean(text) == text
 
 
+@pytest.mark.case(33)
 def test_long_text_is_cut_and_says_so() -> None:
     assert clean("x" * 30, limit=10) == "xxxxxxxxxx … (20 more characters)"
 

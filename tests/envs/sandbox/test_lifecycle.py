@@ -181,6 +181,7 @@ def test_a_flood_of_output_takes_no_memory_of_the_host(sandbox: Sandbox) -> None
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
+@pytest.mark.case(34)
 def test_a_tree_that_does_not_fit_is_refused(open_shut: Open, tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 3_000_000)
     with pytest.raises(SandboxError, match=r"No space left.*disk_mb is 1\)"):

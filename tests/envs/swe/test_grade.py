@@ -116,6 +116,7 @@ def test_what_is_left_out_takes_no_part(graded: Grader) -> None:
     assert "nothing that counts" in graded(patch_of(spared)).problem
 
 
+@pytest.mark.case(38)
 def test_hidden_tests_come_from_the_instance(
     instance: Instance, repository: Repository, backend: str
 ) -> None:
@@ -277,6 +278,14 @@ def test_an_attack_is_found_out_while_tests_run(
 def test_an_attack_is_refused_before_tests_run(name: str) -> None:
     changes = {"money/core.py": Change(SOURCE.encode(), (ATTACKS[name] + FIXED).encode())}
     assert forbidden(changes, {})
+
+
+@pytest.mark.case(38)
+def test_a_repair_that_breaks_a_rule_is_not_even_run(graded: Grader) -> None:
+    result = graded(core("exec('import os')\n" + FIXED))
+    assert not result.resolved
+    assert result.problem.startswith("forbidden in a repair: ")
+    assert result.report is None
 
 
 @pytest.mark.case(38)

@@ -96,6 +96,7 @@ def test_single_tests_can_be_run(sandbox: Sandbox, repository: Repository) -> No
     assert report.exit_code == 0
 
 
+@pytest.mark.case(38)
 def test_the_plugin_leaves_nothing_for_the_code_under_test(
     sandbox: Sandbox, repository: Repository
 ) -> None:
@@ -156,3 +157,14 @@ def test_a_command_that_runs_no_tests_is_a_problem(
     report = run_tests(sandbox, other, ["tests/test_core.py"], timeout=60)
     assert report.outcomes == {}
     assert "before it told" in report.problem
+
+
+@pytest.mark.case(38)
+def test_a_report_that_nobody_signed_is_forged(sandbox: Sandbox, repository: Repository) -> None:
+    body = "collected\\t1\\nexit\\t0\\npassed\\ttests/test_core.py::test_purse"
+    guard = Guard(canaries=False)
+    writing = f"printf '%s\\n{body}' $(seq -s '' 99) > $TMPDIR/{guard.nonce}/report # {{tests}}"
+    other = replace(repository, test_command=writing)
+    report = run_tests(sandbox, other, ["tests/test_core.py"], timeout=60, guard=guard)
+    assert report.outcomes == {}
+    assert "forged" in report.problem

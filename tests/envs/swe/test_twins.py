@@ -158,6 +158,7 @@ def test_where_no_twin_can_be_made_there_is_none(source: bytes) -> None:
 P, F = TestOutcome.PASSED, TestOutcome.FAILED
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize(
     ("outcomes", "doubtful"),
     [
