@@ -1,11 +1,12 @@
 """Shows that the tests of guards can fail: removes each guard in a copy, and runs its test there.
 
-    python -m benchmarks.reliability.mutants [FILE...] [--case N]... [--jobs N]
+    python -m benchmarks.reliability.mutants [FILE...] [--case N]... [--jobs N] [--again]
 
 A mutant is a table of `tests/faults/mutants/`: a piece of code and what takes its place, and a
 test that has to be red then (`hangs = true` where it never ends instead). The same test has to be
 green in the copy without any change. One that is skipped, for want of a backend say, shows nothing
-and is told apart, as is one that cannot be imported without the guard.
+and is told apart, as is one that cannot be imported without the guard. What was caught is not run
+again until the mutant, its code or its test file changes, or with `--again`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from benchmarks.reliability.evidence import ROOT, read_cases, read_mutants, save
+from benchmarks.reliability.evidence import ROOT, load, read_cases, read_mutants, save
 
 COPIED = ("envs", "tasks", "agents", "training", "tests", "benchmarks", "configs", "examples")
 FILES = ("pyproject.toml", "README.md", "Makefile")
@@ -48,32 +50,54 @@ def main(
     files: Annotated[list[str] | None, typer.Argument(help="Such as `models`; all else.")] = None,
     case: Annotated[list[int] | None, typer.Option(help="Repeatable; all else.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Copies that are worked in at a time.")] = 1,
+    again: Annotated[bool, typer.Option("--again", help="Run what was caught, too.")] = False,
 ) -> None:
-    """Run them, tell those that are not caught, and write what was found where all ran."""
-    mutants = [one for one in read_mutants(*files or ()) if not case or one["case"] in case]
+    """Run them, tell those that are not caught, and write what is known of all."""
+    chosen = [one for one in read_mutants(*files or ()) if not case or one["case"] in case]
+    before = _known()
+    mutants = {_digest(one): one for one in chosen}
+    if not again:
+        mutants = {key: one for key, one in mutants.items() if before.get(key) != "caught"}
+    found = _run_all(list(mutants.values()), jobs) if mutants else []
+    _write(read_mutants(), _known() | dict(zip(mutants, found, strict=True)))
+    raise typer.Exit(not set(found) <= {"caught", "skipped"})
+
+
+def _run_all(mutants: Sequence[Mutant], jobs: int) -> list[str]:
     with TemporaryDirectory() as folder:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(jobs):
             trees.put(_copy(Path(folder, str(number))))
         green = _with_guards(trees, sorted({one["test"] for one in mutants}))
         with ThreadPoolExecutor(jobs) as pool:
-            found = list(pool.map(lambda one: _judge(trees, one, green[one["test"]]), mutants))
-    if not files and not case:
-        _write(mutants, found)
-    raise typer.Exit(not set(found) <= {"caught", "skipped"})
+            return list(pool.map(lambda one: _judge(trees, one, green[one["test"]]), mutants))
 
 
-def _write(mutants: Sequence[Mutant], found: Sequence[str]) -> None:
-    pairs = list(zip(mutants, found, strict=True))
-    every, caught = Counter(m["case"] for m in mutants), Counter(found)
-    by_case = Counter(m["case"] for m, what in pairs if what == "caught")
+def _known() -> dict[str, str]:
+    """What became of mutants before, by digest."""
+    verdicts: dict[str, str] = load().get("mutants", {}).get("numbers", {}).get("verdicts", {})
+    return verdicts
+
+
+def _digest(mutant: Mutant) -> str:
+    """Of all that a verdict stands on, but for what the code and the test import."""
+    test = mutant["test"].partition("::")[0]
+    texts = [(ROOT / path).read_text("utf-8") for path in (mutant["file"], test)]
+    told = json.dumps([dict(mutant), *texts], sort_keys=True)
+    return blake2b(told.encode(), digest_size=8).hexdigest()
+
+
+def _write(mutants: Sequence[Mutant], verdicts: Mapping[str, str]) -> None:
+    pairs = [(one, verdicts.get(_digest(one), "not run")) for one in mutants]
+    every, found = Counter(m["case"] for m in mutants), Counter(what for _, what in pairs)
+    caught = Counter(m["case"] for m, what in pairs if what == "caught")
     numbers: dict[str, Any] = {"mutants": len(mutants)}
-    numbers |= {what: caught[what] for what in ("caught", "survived", "skipped")}
-    others = [f"{_name(m)}: {what}" for m, what in pairs if what != "caught"]
-    numbers["not caught"] = others or "none"
+    numbers |= {what: found[what] for what in ("caught", "survived", "skipped", "not run")}
+    numbers["not caught"] = [f"{_name(m)}: {w}" for m, w in pairs if w != "caught"] or "none"
     without = [number for number in read_cases() if not every[number]]
     numbers["cases without a mutant"] = without or "none"
-    numbers["by case"] = {str(n): {"mutants": every[n], "caught": by_case[n]} for n in every}
+    numbers["by case"] = {str(n): {"mutants": every[n], "caught": caught[n]} for n in every}
+    numbers["verdicts"] = {_digest(m): w for m, w in pairs if w != "not run"}
     save("mutants", "Guards removed one by one", numbers)
 
 

@@ -21,8 +21,9 @@ def main() -> None:
     results = load()
     page = PAGE.read_text("utf-8")
     tests: Tests = results.pop("cases", {}).get("numbers", {})
-    removed = results.get("mutants", {}).get("numbers", {}).pop("by case", {})
-    page = _put(page, "cases", cases(tests, removed))
+    removed = results.get("mutants", {}).get("numbers", {})
+    removed.pop("verdicts", None)
+    page = _put(page, "cases", cases(tests, removed.pop("by case", {})))
     for name, found in results.items():
         page = _put(page, name, evidence(found))
     PAGE.write_text(page, "utf-8")
