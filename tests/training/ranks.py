@@ -70,7 +70,7 @@ def share_server(world: World, out: Path) -> None:
     from longstep_agents.models.endpoint import VLLMServerConfig
     from longstep_agents.models.vllm_server import VLLMServer
     from longstep_agents.types import Completion
-    from longstep_training.engines import _Shared
+    from longstep_training.handed import Shared
 
     class Server(VLLMServer):
         """Answers by itself, slowly on rank 1, and writes down when."""
@@ -92,7 +92,7 @@ def share_server(world: World, out: Path) -> None:
     tokenizer = build_tokenizer(["look"])
     model = build_model(tokenizer, SmallPolicyConfig(hidden=16, layers=1, heads=2), seed=0)
     config = VLLMServerConfig(model="m", base_url="http://x/v1")
-    shared = _Shared(Server(config), model, 64, world)
+    shared = Shared(Server(config), model, 64, world)
 
     async def play() -> None:
         asked = asyncio.create_task(shared.engine.sample([1, 2], SamplingParams(1.0, 1, (1,))))

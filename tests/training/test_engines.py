@@ -9,6 +9,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from longstep_agents.attention import ATTENTION
 from longstep_agents.models.lanes import CacheState
+from longstep_envs.types import BadValueError
 from longstep_training.config import ConfigError, build_config
 from longstep_training.engines import Use, make_sampler
 from longstep_training.loop import train
@@ -104,3 +105,20 @@ def test_the_context_of_a_server_is_set_or_the_policys_own(
     engine = {"name": "vllm_server", "model": "m", "base_url": "http://x/v1", **context}
     config = build_config(TrainConfig, {**TINY, "engine": engine}, "test").engine
     assert make_sampler(config, model, tmp_path, Use(4)).context == held
+
+
+SERVER = {"name": "vllm_server", "model": "m", "base_url": "http://x/v1"}
+
+
+def test_weights_go_between_gpus_only_where_there_are_some(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    config = build_config(TrainConfig, {**TINY, "engine": {**SERVER, "sync": "nccl"}}, "test")
+    shape = Qwen3Config(hidden_size=8, intermediate_size=8, num_hidden_layers=1, vocab_size=8)
+    with pytest.raises(BadValueError, match=r"run\.device is cpu"):
+        make_sampler(config.engine, Qwen3ForCausalLM(shape), tmp_path, Use(4))
+
+
+def test_a_folder_is_for_weights_that_go_through_one() -> None:
+    engine = {**SERVER, "sync": "nccl", "exchange": "/shared"}
+    with pytest.raises(ConfigError, match="exchange is a folder"):
+        build_config(TrainConfig, {**TINY, "engine": engine}, "test")

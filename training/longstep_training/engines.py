@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from transformers import PreTrainedModel
 
 from longstep_agents.config import Config, choice_of
-from longstep_agents.model import EngineError, Model
+from longstep_agents.model import Model
 from longstep_agents.models.endpoint import VLLMServerConfig
 from longstep_agents.models.engine import EngineConfig, Statistics
-from longstep_agents.models.gate import Gate
 from longstep_agents.models.hf import HFModel
 from longstep_agents.models.lanes import CacheState
 from longstep_agents.models.vllm import VLLMConfig, VLLMModel
 from longstep_agents.suspension import session_of
 from longstep_envs.types import BadValueError
 from longstep_training.distributed import World
+from longstep_training.handed import Handed, Shared
 from longstep_training.shards import whole_state
 
 if TYPE_CHECKING:
-    from longstep_agents.models.replicas import Replicas
-    from longstep_agents.models.vllm_server import VLLMServer
+    from longstep_agents.models.weight_group import Group
 
 _MOST_KEPT = 2**30
 """Bytes of keys and values that are kept where a run is left; more are computed again."""
@@ -123,6 +121,14 @@ class VLLMServerEngineConfig(VLLMServerConfig, SamplerConfig):
     """Options of `vllm_server`: a vLLM server samples, and is handed each new policy."""
 
     name: Literal["vllm_server"] = "vllm_server"
+    sync: Literal["folder", "nccl"] = "folder"
+    """How it is handed over: through `exchange`, or from the trainer's GPU to the server's."""
+
+    @model_validator(mode="after")
+    def _exchanges_in_folders_only(self) -> Self:
+        if self.sync != "folder" and self.exchange is not None:
+            raise ValueError('exchange is a folder, which only sync = "folder" uses; leave one out')
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,80 +197,6 @@ class Embedded:
         """It ends with the model."""
 
 
-class _Handed:
-    """An engine with weights of its own."""
-
-    def __init__(
-        self, engine: VLLMModel | VLLMServer | Replicas, model: PreTrainedModel, context: int | None
-    ) -> None:
-        self.engine = Gate(engine)
-        self._engine, self._model = engine, model
-        self.context: int = context or model.config.max_position_embeddings
-        whole = (t for name, t in model.named_parameters() if ".lora_" not in name)
-        self.copied_bytes = sum(tensor.nbytes for tensor in whole)
-
-    @property
-    def statistics(self) -> Statistics:
-        """What is known here of what it has done."""
-        return self._engine.statistics
-
-    def refresh(self, policy_version: int) -> None:
-        """Hand the weights over."""
-        asyncio.run(self.change(policy_version))
-
-    async def change(self, policy_version: int) -> None:
-        """Hand the weights over between two completions of each episode."""
-        async with self.engine.shut():
-            await self._engine.load(whole_state(self._model), policy_version)
-
-    def pause(self) -> None:
-        """Begin no completion any more; what is under way is waited for."""
-        self.engine.pause()
-
-    def state(self) -> CacheState | None:
-        """None: what the engine has read, it reads again."""
-        return None
-
-    def load(self, state: CacheState) -> None:
-        """There is none."""
-
-    def close(self) -> None:
-        """End the engine."""
-        asyncio.run(self._engine.close())
-
-
-class _Shared(_Handed):
-    """An engine that several processes ask: the first of them hands it the weights of all."""
-
-    def __init__(
-        self, engine: VLLMServer, model: PreTrainedModel, context: int | None, world: World
-    ) -> None:
-        super().__init__(engine, model, context)
-        self._server, self._world = engine, world
-        self.copied_bytes //= world.size  # of what is handed over, this process's part
-
-    async def change(self, policy_version: int) -> None:
-        """Hand the weights over when no process has a completion under way.
-
-        Raises:
-            EngineError: on every process, when the server does not take them.
-        """
-        world, failed = self._world, ""
-        async with self.engine.shut():
-            weights = whole_state(self._model, kept=world.leads)
-            world.wait()  # until every process has shut its own gate
-            try:
-                if world.leads:
-                    await self._server.load(weights, policy_version)
-            except EngineError as error:
-                if world.size == 1:
-                    raise
-                failed = str(error)
-            if failures := list(filter(None, world.gather(failed))):
-                raise EngineError(failures[0])
-            self._server.policy_version = policy_version
-
-
 def vllm(
     config: VLLMEngineConfig,
     model: PreTrainedModel,
@@ -283,7 +215,7 @@ def vllm(
             'engine.name = "vllm" is for one process on GPUs, because each would start it on the '
             'first GPU of its machine; use "ray", which gives each engine a GPU, or "vllm_server"'
         )
-    return _Handed(VLLMModel(folder, config), model, config.context)
+    return Handed(VLLMModel(folder, config), model, config.context)
 
 
 def vllm_server(
@@ -298,13 +230,29 @@ def vllm_server(
 
     Raises:
         EngineError: the server does not take them.
+        BadValueError: they are to go between GPUs, and the trainer has none.
     """
     from longstep_agents.models.vllm_server import VLLMServer
 
-    handed = _Shared(VLLMServer(config), model, config.context, use.world)
+    group = GROUPS[config.sync](use.world)
+    handed = Shared(VLLMServer(config, group), model, config.context, use.world)
     handed.refresh(0)
     return handed
 
+
+def _nccl(world: World) -> Group:
+    from longstep_agents.models.weight_group import NCCLGroup
+
+    if world.device.type != "cuda":
+        raise BadValueError(
+            'engine.sync = "nccl" brings weights from GPU to GPU, and run.device is '
+            f'{world.device.type}; set run.device = "cuda", or engine.sync = "folder"'
+        )
+    return NCCLGroup(world.device)
+
+
+GROUPS: dict[str, Callable[[World], Group | None]] = {"folder": lambda world: None, "nccl": _nccl}
+"""Of the processes that weights are broadcast in, if they are, by `engine.sync`."""
 
 REPLICATED: dict[str, Callable[..., Sampler]] = {"hf": Embedded, "vllm": vllm}
 """What actors can run."""
@@ -330,6 +278,8 @@ class RayEngineConfig(SamplerConfig):
     """What else each takes, as nodes were started with `ray start --resources`."""
     start_seconds: PositiveFloat = 300.0
     """How long they may take to find a place and to start."""
+    silent_seconds: PositiveFloat = 120.0
+    """How long one may neither answer nor say that it lives, before another takes its place."""
 
     @property
     def differs(self) -> bool:
@@ -369,9 +319,10 @@ def ray(
     else:
         assert isinstance(config.each, HFEngineConfig)
         make = partial(HFReplica, model.config, config.each, lanes_each)
-    demand = Demand(config.cpus, config.gpus, config.resources, config.start_seconds)
+    patience = config.start_seconds, config.silent_seconds
+    demand = Demand(config.cpus, config.gpus, config.resources, *patience)
     replicas = Replicas(make, config.replicas, whole_state(model), demand)
-    return _Handed(replicas, model, replicas.context)
+    return Handed(replicas, model, replicas.context)
 
 
 ENGINES: dict[str, Callable[..., Sampler]] = {

@@ -127,13 +127,17 @@ class Endpoint:
         Raises:
             EndpointError: it refused, or does not know the path.
         """
-        client = self._connected().client
-        url = client.base_url.join(f"../{path}")
-        asked = client.post(str(url), cast_to=object, body=dict(fields))
-        try:
-            return await self._timed(asked)
-        except EndpointError as error:
-            raise type(error)(error.fault, f"{url}: {error}") from error.__cause__
+        client, url = self._connected().client, self._beside(path)
+        return await self._at(url, client.post(url, cast_to=object, body=dict(fields)))
+
+    async def told(self, path: str) -> Any:
+        """What the endpoint tells of itself at a path beside `base_url`'s.
+
+        Raises:
+            EndpointError: it refused, or does not know the path.
+        """
+        client, url = self._connected().client, self._beside(path)
+        return await self._at(url, client.get(url, cast_to=object))
 
     async def close(self) -> None:
         """Close the connections. They belong to the running event loop; another opens its own."""
@@ -144,6 +148,15 @@ class Endpoint:
     @property
     def _place(self) -> str:
         return f"model {self.config.model!r} at {self.config.base_url or 'OpenAI'}"
+
+    def _beside(self, path: str) -> str:
+        return str(self._connected().client.base_url.join(f"../{path}"))
+
+    async def _at(self, url: str, answer: Awaitable[T]) -> T:
+        try:
+            return await self._timed(answer)
+        except EndpointError as error:
+            raise type(error)(error.fault, f"{url}: {error}") from error.__cause__
 
     def _connected(self) -> _Line:
         loop = asyncio.get_running_loop()

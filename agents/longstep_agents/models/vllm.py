@@ -140,6 +140,7 @@ class VLLMModel(RequestModel):
         cache = None if config.cache_gib is None else int(config.cache_gib * 2**30)
         arguments: dict[str, Any] = {
             "model": str(self._folder),
+            "load_format": "safetensors",  # what else it may hold is not the policy, or is pickled
             "dtype": config.dtype,
             "max_model_len": config.context,
             "max_num_seqs": config.concurrency,
@@ -218,16 +219,27 @@ class VLLMModel(RequestModel):
             raise EngineError("the engine was started without can_sleep; set it to free its memory")
 
 
-def write_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
-    """A state dict as vLLM reads it; of names that share a tensor, the first."""
+def write_weights(weights: Mapping[str, Tensor], folder: Path) -> int:
+    """A state dict as vLLM reads it; returns its bytes."""
     from safetensors.torch import save_file
 
+    here = {name: t.detach().to("cpu", copy=True) for name, t in distinct(weights).items()}
+    save_file({name: t.contiguous() for name, t in here.items()}, folder / "model.safetensors")
+    return sum(tensor.nbytes for tensor in here.values())
+
+
+def distinct(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict's tensors; of names that share one, the first."""
     kept: dict[object, tuple[str, Tensor]] = {}
     for name, tensor in weights.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if place not in kept:
-            kept[place] = (name, tensor.detach().to("cpu", copy=True).contiguous())
-    save_file(dict(kept.values()), folder / "model.safetensors")
+        kept.setdefault((_address(tensor), tensor.shape, tensor.stride()), (name, tensor))
+    return dict(kept.values())
+
+
+def _address(tensor: Any) -> int:
+    """Where it lies, or the share of it that this process has."""
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return local.data_ptr()
 
 
 def _on_cpu() -> bool:

@@ -68,6 +68,8 @@ class VLLMServer(RequestModel):
         self._config = config
         self._endpoint = Endpoint(config)
         self._broadcast = None if group is None else _broadcast(self._endpoint, group)
+        self.broadcasts = group is not None
+        """Whether shares of weights will do, which are gathered one by one as they are sent."""
         self.sent_bytes = 0
         """Of the weights that were loaded last."""
 
