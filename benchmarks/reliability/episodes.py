@@ -1,11 +1,12 @@
 """Ten thousand episodes, of which one in twenty has a fault: what is lost, and what it costs.
 
-    python -m benchmarks.reliability.episodes [--episodes 10000] [--rate 0.05]
+    python -m benchmarks.reliability.episodes [--episodes 10000] [--rate 0.05] [--workers 8]
 
-Each step waits for a policy, 20 ms as a model would take, and 64 episodes are under way at a time.
-The same episodes are played without faults and with them. Detection is from the moment ahead of the
-fault to the moment at which the episode hears of it; recovery is from there to its next reset's
-answer.
+Each step waits for a policy, 20 ms as a model would take, and 64 episodes are under way at a time,
+as many places in each worker. The same episodes are played without faults and with them, in blocks
+that take turns, so that whatever else the machine does slows both. Detection is from the moment
+ahead of the fault to the moment at which the episode hears of it; recovery is from there to its
+next reset's answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ from longstep_envs.types import EnvFaultError
 
 INNER = "longstep/Treasure-v0"
 POLICY_SECONDS, STEP_SECONDS, TOGETHER = 0.02, 1.0, 64
+BLOCK = 2_500
 
 
 @dataclass
@@ -58,17 +60,43 @@ class Watch:
         return score
 
 
+@dataclass
+class Side:
+    """A pool, what came of its episodes, and the seconds that each block took."""
+
+    pool: EnvPool
+    watch: Watch
+    reports: list[EpisodeReport[float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def warm_up(self, episodes: int) -> None:
+        """Have every environment made, by episodes that do not count."""
+        warm = range(episodes, episodes + TOGETHER)
+        asyncio.run(self.pool.run(warm, Watch(self.watch.tasks).play, concurrency=TOGETHER))
+
+    def play(self, numbers: Sequence[int]) -> None:
+        """One block."""
+        begin = time.perf_counter()
+        told = asyncio.run(self.pool.run(numbers, self.watch.play, concurrency=TOGETHER))
+        self.seconds.append(time.perf_counter() - begin)
+        self.reports += [replace(report, index=numbers[report.index]) for report in told]
+
+
 def main(
     episodes: Annotated[int, typer.Option(help="How many.")] = 10_000,
     rate: Annotated[float, typer.Option(help="The share that has a fault.")] = 0.05,
-    workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 8,
 ) -> None:
     """Play, check and write the result."""
     with TemporaryDirectory() as folder:
-        calm, calm_seconds, _ = _run(episodes, workers, {})
         options = {"rate": rate, "ledger": folder, "seconds": 60.0}
-        reports, seconds, watch = _run(episodes, workers, options)
+        with _pool(workers, {}) as calm_pool, _pool(workers, options) as pool:
+            tasks = make(INNER).task_ids
+            quiet, faulty = Side(calm_pool, Watch(tasks)), Side(pool, Watch(tasks))
+            _take_turns((quiet, faulty), episodes)
         faults = list(Ledger(Path(folder)).faults())
+    calm, reports, watch = quiet.reports, faulty.reports, faulty.watch
+    calm_seconds, seconds = sum(quiet.seconds), sum(faulty.seconds)
     kinds = {fault.episode_seed: fault.kind for fault in faults}
     indices = Counter(report.index for report in reports)
     broken = {report.index for report in reports if report.error is not None}
@@ -85,6 +113,8 @@ def main(
     calm_solved = sum(report.result == 1.0 for report in calm)
     numbers: dict[str, Any] = {
         "episodes": episodes,
+        "accounts": str(pool.accounts),
+        "workers": workers,
         "faults": len(faults),
         "faults by kind": dict(sorted(Counter(kinds.values()).items())),
         "lost": sum(indices[index] == 0 for index in range(episodes)),
@@ -96,6 +126,10 @@ def main(
         "seconds": seconds,
         "seconds without faults": calm_seconds,
         "throughput": calm_seconds / seconds,
+        "throughput of each block": [
+            round(calm / with_faults, 3)
+            for calm, with_faults in zip(quiet.seconds, faulty.seconds, strict=True)
+        ],
         "detection s p50, p95, max": _spread(detection),
         "recovery s p50, p95, max": _spread(recovery),
         "played again for a neighbour's fault": sum(
@@ -105,21 +139,23 @@ def main(
     save("episodes", "Episodes under injected faults of every kind", numbers)
 
 
-def _run(
-    episodes: int, workers: int, options: dict[str, Any]
-) -> tuple[list[EpisodeReport[float]], float, Watch]:
-    watch = Watch(make(INNER).task_ids)
-    limits = Limits(step_seconds=STEP_SECONDS)
-    kwargs = {"inner": INNER, **options}
-    places = -(-TOGETHER // workers)
-    with EnvPool(
-        "longstep/Faulty-v0", kwargs, limits=limits, workers=workers, envs_per_worker=places
-    ) as pool:
-        warm = range(episodes, episodes + TOGETHER)
-        asyncio.run(pool.run(warm, Watch(watch.tasks).play, concurrency=TOGETHER))
-        begin = time.perf_counter()
-        reports = asyncio.run(pool.run(range(episodes), watch.play, concurrency=TOGETHER))
-        return reports, time.perf_counter() - begin, watch
+def _pool(workers: int, options: dict[str, Any]) -> EnvPool:
+    return EnvPool(
+        "longstep/Faulty-v0",
+        {"inner": INNER, **options},
+        limits=Limits(step_seconds=STEP_SECONDS),
+        workers=workers,
+        envs_per_worker=-(-TOGETHER // workers),
+    )
+
+
+def _take_turns(sides: Sequence[Side], episodes: int) -> None:
+    """Play the same blocks on each side, the other one first each time."""
+    for side in sides:
+        side.warm_up(episodes)
+    for turn, start in enumerate(range(0, episodes, BLOCK)):
+        for side in sides if turn % 2 == 0 else sides[::-1]:
+            side.play(range(start, min(start + BLOCK, episodes)))
 
 
 def _breaks(kind: str | None) -> bool:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
+from longstep_envs.budget import Budget
 from longstep_envs.callers import Caller
 from longstep_envs.limits import Limited
 from longstep_envs.line import Line
 from longstep_envs.link import WorkerLink
+from longstep_envs.nursery import Nursery
 from longstep_envs.slots import InlineSlot, Lease, ProcessSlot, Seat
 from longstep_envs.types import ErrorInfo, Limits, LongstepError
 from longstep_envs.worker import Recipe
@@ -37,10 +39,10 @@ class LocalBackend:
     def begin(self) -> None:
         """Nothing to prepare."""
 
-    def lease(self) -> Lease:
+    def lease(self, budget: Budget, after: Lease | None = None) -> Lease:
         """An idle environment, or one that is made at its reset."""
         seat = self._idle.pop() if self._idle else Seat(self._make_caller())
-        return InlineSlot(seat, self, self._recipe.limits)
+        return InlineSlot(seat, self, self._recipe.limits, budget)
 
     def make(self) -> Limited:
         """A new environment, unless so many hang that more would only hang as well.
@@ -85,11 +87,18 @@ class WorkerBackend:
     """Workers of `places` environments each, started when episodes need them."""
 
     def __init__(
-        self, limits: Limits, start: Callable[[], Line], *, workers: int, places: int
+        self,
+        limits: Limits,
+        start: Callable[[], Line],
+        *,
+        workers: int,
+        places: int,
+        nursery: Nursery | None = None,
     ) -> None:
         self.capacity = workers * places
         self._limits = limits
         self._start = start
+        self._nursery = nursery
         self._workers = workers
         self._places = places
         self._links: list[WorkerLink] = []
@@ -100,15 +109,23 @@ class WorkerBackend:
         for link in self._links:
             link.attach()
 
-    def lease(self) -> Lease:
-        """A place on a new worker while there may be one, else on the least busy worker."""
+    def lease(self, budget: Budget, after: Lease | None = None) -> Lease:
+        """A place on a new worker while there may be one, else on the least busy worker.
+
+        A try `after` another one has another worker, where that is possible.
+        """
         ready = [link for link in self._links if not link.retiring and link.lost is None]
-        link = min(ready, key=lambda link: link.leased, default=None)
+        failed = after if isinstance(after, ProcessSlot) else None
+        link = min(
+            (link for link in ready if link.free),
+            key=lambda link: (failed is not None and failed.on(link), link.leased),
+            default=None,
+        )
         if link is None or (link.leased and len(ready) < self._workers):
-            link = WorkerLink(self._start(), self._places)
+            link = WorkerLink(self._start(), self._places, self._limits.worker_episodes)
             self._links.append(link)
             link.attach()
-        return ProcessSlot(link, self._limits)
+        return ProcessSlot(link, self._limits, budget)
 
     def tidy(self) -> None:
         """Send away workers that are dead, or retiring and without an episode."""
@@ -138,6 +155,8 @@ class WorkerBackend:
         while self._leaving:
             self._leaving = [link for link in self._leaving if not link.bury()]
             time.sleep(0.005)
+        if self._nursery is not None:
+            self._nursery.close()
 
 
 class ClusterBackend(WorkerBackend):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from longstep_envs.process import WorkerProcess
+from longstep_envs.types import ErrorInfo
 
 CLOSE_SECONDS = 3.0
 """For a worker to close its environments before it is killed."""
@@ -26,8 +23,8 @@ class Listener:
     """It has a place to run, and its calls take time from now on."""
     received: Callable[[bytes], int]
     """Bytes have come; returns how many answers are still waited for."""
-    ended: Callable[[str, bool], None]
-    """It is gone: its last words, and whether it brought that on itself."""
+    ended: Callable[[ErrorInfo, bool], None]
+    """It is gone: why, and whether it brought that on itself."""
 
 
 class Line(Protocol):
@@ -63,66 +60,13 @@ class Line(Protocol):
         ...
 
 
-class WorkerProcess:
-    """A worker process, and the other end of its socket."""
-
-    def __init__(self) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "longstep_envs.worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        self._killed = False
-
-    @property
-    def pid(self) -> int:
-        """Its id, which is also that of its process group."""
-        return self._process.pid
-
-    def ended(self) -> bool:
-        """Whether it has come to its end."""
-        return self._process.poll() is not None
-
-    def wait(self, seconds: float) -> None:
-        """Until it ends, but no longer than this."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-
-    def kill(self) -> None:
-        """Kill it and all that it started, at once after a reaping or before it."""
-        if not self._killed:
-            self._killed = True
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
-
-    def last_words(self) -> str:
-        """Why it ended, and the end of what it wrote about that."""
-        code = self._process.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 1000))
-        words = self._log.read().decode(errors="replace").strip()
-        return f"the worker ended ({cause})" + (f": {words}" if words else "")
-
-    def close(self) -> None:
-        """Let go of what it was listened to with."""
-        self.socket.close()
-        self._log.close()
-
-
 class ProcessLine:
     """A worker process on this machine."""
 
     patience = None
 
-    def __init__(self, hello: bytes) -> None:
-        self._worker = WorkerProcess()
+    def __init__(self, hello: bytes, make: Callable[[], WorkerProcess] = WorkerProcess) -> None:
+        self._worker = make()
         self._worker.socket.setblocking(False)
         self._outbox = bytearray(hello)
         self._flush_due = False

@@ -16,6 +16,8 @@ from longstep_envs.types import BadValueError, ContractError, EnvFaultError, Err
 from longstep_envs.wire import Decoder, encode
 from longstep_envs.worker import Recipe
 
+_MOST_FAILED = 2
+"""Episodes in a row that may fail on a worker by themselves, before it is replaced."""
 START_SECONDS = 120.0
 """For a worker to import and make an environment; engines may be slow to load."""
 
@@ -28,27 +30,34 @@ class WorkerLostError(EnvFaultError):
         self.own = own
 
 
-@dataclass
-class _Request:
-    """A request that has not been answered. The oldest one is what the worker is busy with."""
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request to a worker. The oldest one without an answer is what the worker is busy with."""
 
     future: asyncio.Future[Any]
     seconds: float | None
+    awaited: bool = True
+    begun: float | None = None
+    """When the worker was free for it, by the loop's clock."""
+    used: float = 0.0
+    """Seconds for which it has kept the worker busy; of no interest where these are unlimited."""
 
 
 class WorkerLink:
     """One worker. Its requests are answered in order, so only the oldest can hang."""
 
-    def __init__(self, line: Line, places: int) -> None:
+    def __init__(self, line: Line, places: int, most_episodes: int | None = None) -> None:
         self.free = list(reversed(range(places)))
         self.opened: set[int] = set()
         self.retiring = False
         """Nothing new is sent here; the worker goes when its last episode has."""
         self.lost: ErrorInfo | None = None
+        self._left = most_episodes
+        self._failed = 0  # episodes in a row
         self._places = places
         self._line = line
         self._decoder = Decoder()
-        self._pending: dict[int, _Request] = {}
+        self._pending: dict[int, Request] = {}
         self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,8 +80,10 @@ class WorkerLink:
 
     def detach(self) -> None:
         """Stop listening. What is still unanswered makes the worker useless."""
-        if self._pending:
+        if any(request.awaited for request in self._pending.values()):
             self.lose("Cancelled", "the run ended while the worker was busy")
+        elif self._pending:
+            self.retiring = True
         if self.lost is None:
             self._deafen()
 
@@ -83,24 +94,54 @@ class WorkerLink:
             EnvFaultError: the environment raised; `WorkerLostError` if the worker is gone,
                 killed for exceeding `seconds` or for any other reason.
         """
+        return await self.post(op, *arguments, seconds=seconds).future
+
+    def post(
+        self, op: str, *arguments: Any, seconds: float | None, awaited: bool = True
+    ) -> Request:
+        """Send one request, whose answer or error will be its future's.
+
+        Raises:
+            WorkerLostError: the worker is gone.
+        """
         if self.lost is not None:
             raise WorkerLostError(self.lost, own=False)
-        assert self._loop is not None, "attach() comes before ask()"
+        assert self._loop is not None, "attach() comes before post()"
         self._sent += 1
-        request = _Request(self._loop.create_future(), seconds)
+        request = Request(self._loop.create_future(), seconds, awaited)
         self._line.send(encode([self._sent, op, *arguments]))
         self._pending[self._sent] = request
         if len(self._pending) == 1:
             self._watch()
-        return await request.future
+        return request
+
+    def take_back(self, place: int, *, failed: bool) -> None:
+        """Make a place free again, its environment anew if that failed.
+
+        A worker takes no more episodes after so many, or where all of the latest ones failed: it
+        may be the process that is out of order.
+        """
+        self.free.append(place)
+        self._failed = self._failed + 1 if failed else 0
+        if self._left is not None:
+            self._left -= 1
+        if self._failed >= _MOST_FAILED or self._left == 0:
+            self.retiring = True
+        if failed and place in self.opened:
+            self.opened.discard(place)
+            if self.lost is None and self._loop is not None:
+                asked = self.post("close", place, seconds=CLOSE_SECONDS, awaited=False)
+                asked.future.add_done_callback(_heed)
 
     def lose(self, kind: str, message: str, *, retryable: bool = True, blamed: bool = True) -> None:
         """End the worker and fail its requests; the oldest one is to blame, if any is."""
         if self.lost is not None:
             return
         self.lost = ErrorInfo(type=kind, message=message, retryable=retryable)
-        self._deafen()
         requests, self._pending = list(self._pending.values()), {}
+        if requests:
+            self._note(requests[0])
+        self._deafen()
         for position, request in enumerate(requests):
             if not request.future.done():
                 own = blamed and position == 0
@@ -126,6 +167,7 @@ class WorkerLink:
             self._timer.cancel()
         self._line.detach()
         self._loop = None
+        self._pending = {}  # what nobody waits for
 
     def _receive(self, data: bytes) -> int:
         """Give answers to who waits for them; how many still wait."""
@@ -146,7 +188,9 @@ class WorkerLink:
         """Give an answer to the request that it names, which must be the oldest one."""
         match message:
             case [int(number), bool(succeeded), value] if number == next(iter(self._pending), None):
-                future = self._pending.pop(number).future
+                request = self._pending.pop(number)
+                self._note(request)
+                future = request.future
             case _:
                 self.lose("ContractError", "the worker answered a question that was not asked")
                 return
@@ -168,15 +212,27 @@ class WorkerLink:
         if self._line.patience is not None:
             self._timer = self._loop.call_later(self._line.patience, self._give_up)
         elif oldest.seconds is not None:
+            oldest.begun = self._loop.time()
             message = f"no answer within {oldest.seconds:g} s"
             self._timer = self._loop.call_later(oldest.seconds, self.lose, "StepTimeout", message)
+
+    def _note(self, request: Request) -> None:
+        """How long it took, now that it is over."""
+        if request.begun is not None and self._loop is not None:
+            request.used = self._loop.time() - request.begun
 
     def _give_up(self) -> None:
         message = f"no place for a worker within {self._line.patience:g} s; {self._line}"
         self.lose("StartTimeout", message, retryable=False)
 
-    def _die(self, words: str, blamed: bool) -> None:
-        self.lose("WorkerDied", words, blamed=blamed)
+    def _die(self, error: ErrorInfo, blamed: bool) -> None:
+        self.lose(error["type"], error["message"], blamed=blamed)
+
+
+def _heed(future: asyncio.Future[Any]) -> None:
+    """Take what has come, which nobody waits for."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _fault(told: Any) -> Exception:
@@ -199,4 +255,4 @@ def hello(recipe: Recipe) -> bytes:
         raise BadValueError(
             f"{recipe.env_id}: its options cannot be sent to a worker process: {error}"
         ) from error
-    return encode({"path": sys.path, "recipe": packed})
+    return encode({"path": sys.path, "recipe": packed, "worker_mb": recipe.limits.worker_mb})

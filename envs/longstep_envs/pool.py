@@ -1,7 +1,7 @@
 """Plays many episodes at once, here or in worker processes, and loses none.
 
 Every dispatched episode is reported exactly once. A fault of an environment costs the episodes
-that stand on it: they are played again, from their reset, on another worker.
+that stand on it: they are played again, from their reset, in another environment.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 import gymnasium
 
+from longstep_envs.accounts import Accounts
 from longstep_envs.backends import ClusterBackend, LocalBackend, PoolError, WorkerBackend
+from longstep_envs.budget import Budget
 from longstep_envs.callers import Here, OwnThread
 from longstep_envs.cluster import Cluster, connect
 from longstep_envs.line import ProcessLine
 from longstep_envs.link import hello
+from longstep_envs.nursery import Nursery
+from longstep_envs.process import CAN_WATCH
 from longstep_envs.ray_line import RayLine
 from longstep_envs.registry import ENVS, load
 from longstep_envs.slots import Lease, Slot, close_quietly
@@ -107,6 +111,8 @@ class EnvPool:
             self._backend = LocalBackend(recipe, OwnThread if self.mode == "threads" else Here)
         else:
             self._backend = _worker_backend(recipe, metadata, workers, envs_per_worker, cluster)
+        self.accounts = Accounts()
+        """What became of all episodes so far."""
         self._running = False
         self._closed = False
         self._places = asyncio.Semaphore()
@@ -136,17 +142,14 @@ class EnvPool:
 
         async def player() -> None:
             for index, request in waiting:
-                report = await self._episode(index, request, play)
-                if index in reports:
-                    raise PoolError(f"episode {index} was reported twice; this is a bug")
-                reports[index] = report
-                on_report(report)
+                reports[index] = await self._episode(index, request, play)
+                on_report(reports[index])
 
         with self.open():
             async with asyncio.TaskGroup() as players:
                 for _ in range(min(concurrency, self._backend.capacity, len(requests))):
                     players.create_task(player())
-        if sorted(reports) != list(range(len(requests))):
+        if len(reports) != len(requests):
             raise PoolError(f"{len(requests)} episodes dispatched, {len(reports)} reported")
         return [reports[index] for index in range(len(requests))]
 
@@ -165,6 +168,7 @@ class EnvPool:
         try:
             self._backend.begin()
             yield
+            self.accounts.check()
         finally:
             self._backend.end()
             self._running = False
@@ -196,16 +200,29 @@ class EnvPool:
     async def _episode(
         self, index: int, request: R, play: Callable[[Slot, R], Awaitable[T]]
     ) -> EpisodeReport[T]:
+        with self.accounts.episode() as account:
+            report = await self._tries(index, request, play)
+            account.close("played" if report.fault is None else report.fault, report.attempts)
+            return report
+
+    async def _tries(
+        self, index: int, request: R, play: Callable[[Slot, R], Awaitable[T]]
+    ) -> EpisodeReport[T]:
         attempts, own_faults = 0, 0
+        budget = Budget(self.limits.episode_seconds)
+        slot: Lease | None = None
         while True:
             attempts += 1
-            slot = self._backend.lease()
+            slot = self._backend.lease(budget, slot)
             result, error = await _attempt(slot, request, play)
             self._backend.tidy()
             if slot.fault is None:
                 fault = None if error is None else Fault.AGENT
                 return EpisodeReport(index, result, error, attempts, fault)
             own_faults += slot.own
+            if slot.fault["retryable"] and budget.spent:
+                spent = budget.fault(attempts, slot.fault)
+                return EpisodeReport(index, None, spent, attempts, Fault.ENV)
             innocent = attempts - own_faults
             if (
                 own_faults > self.retries
@@ -244,9 +261,12 @@ def _worker_backend(
     elif metadata.get("waits"):
         workers, places, share = workers * places, 1, 1 / places
     first = hello(recipe)
+    if recipe.limits.worker_mb is not None and not CAN_WATCH:
+        raise BadValueError("Limits.worker_mb needs /proc, as Linux has it; set it to None")
     if cluster is None:
-        start = partial(ProcessLine, first)
-        return WorkerBackend(recipe.limits, start, workers=workers, places=places)
+        nursery = Nursery(recipe.limits.worker_mb)
+        start = partial(ProcessLine, first, nursery.make)
+        return WorkerBackend(recipe.limits, start, workers=workers, places=places, nursery=nursery)
     connect(cluster)
     on_ray = partial(RayLine, cluster, first, share)
     return ClusterBackend(recipe.limits, on_ray, workers=workers, places=places)

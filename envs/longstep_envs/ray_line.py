@@ -12,6 +12,7 @@ from typing import Any
 from longstep_envs.cluster import Cluster, connect
 from longstep_envs.line import CLOSE_SECONDS, Listener
 from longstep_envs.relay import Relay
+from longstep_envs.types import ErrorInfo
 
 _GROUP = "control"
 """Calls that are answered while an exchange waits for the worker."""
@@ -40,7 +41,7 @@ class RayLine:
         self.exchanges = 0
         """Calls of the actor so far, each with what was asked in one turn of the event loop."""
         self._flush_due = False
-        self._calls: deque[Future[tuple[bytes, str | None]]] = deque()
+        self._calls: deque[Future[tuple[bytes, ErrorInfo | None]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: Listener | None = None
         self._ending: threading.Thread | None = None
@@ -158,6 +159,7 @@ class RayLine:
         self._ending.start()
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException) -> ErrorInfo:
     """What Ray says of an actor that is lost."""
-    return f"the actor was lost: {' '.join(str(error).split())[:_SHOWN]}"
+    message = f"the actor was lost: {' '.join(str(error).split())[:_SHOWN]}"
+    return ErrorInfo(type="WorkerDied", message=message, retryable=True)

@@ -11,7 +11,8 @@ import select
 import sys
 import time
 
-from longstep_envs.line import WorkerProcess
+from longstep_envs.process import MemoryWatch, WorkerProcess
+from longstep_envs.types import ErrorInfo
 from longstep_envs.wire import Decoder, FrameCounter, encode
 
 _LINGER_MS = 2
@@ -27,6 +28,10 @@ class Relay:
         (told,) = Decoder().feed(hello)
         found = [*sys.path, *(path for path in told["path"] if path not in sys.path)]
         self._worker = WorkerProcess()
+        self._watch: MemoryWatch | None = None
+        if told["worker_mb"] is not None:
+            self._watch = MemoryWatch(told["worker_mb"])
+            self._watch.add(self._worker)
         self._worker.socket.setblocking(False)
         self._outbox = bytearray(encode({**told, "path": found}))
         self._answered = FrameCounter()
@@ -35,7 +40,7 @@ class Relay:
         """The worker's process id."""
         return self._worker.pid
 
-    def exchange(self, data: bytes, awaited: int) -> tuple[bytes, str | None]:
+    def exchange(self, data: bytes, awaited: int) -> tuple[bytes, ErrorInfo | None]:
         """Pass requests on, and wait for the next answers: `awaited` of them, if they come soon.
 
         Returns the answers' bytes, and the last words of a worker that has ended.
@@ -68,6 +73,8 @@ class Relay:
             self._send()
             self._worker.wait(leave_by - time.monotonic())
         self._worker.kill()
+        if self._watch is not None:
+            self._watch.close()
 
     def _send(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):  # its end is heard of as well

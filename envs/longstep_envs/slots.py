@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
+from longstep_envs.budget import Budget
 from longstep_envs.callers import Caller
 from longstep_envs.contract import checked_reset, checked_step
 from longstep_envs.limits import Limited
-from longstep_envs.link import START_SECONDS, WorkerLink, WorkerLostError
+from longstep_envs.link import START_SECONDS, Request, WorkerLink, WorkerLostError
 from longstep_envs.snapshots import pack, unpack
 from longstep_envs.types import (
     ContractError,
@@ -93,11 +95,12 @@ class Home(Protocol):
 class InlineSlot:
     """An environment in this process, whose calls are made at once or in its own thread."""
 
-    __slots__ = ("_home", "_seat", "_seconds", "fault", "own")
+    __slots__ = ("_budget", "_home", "_seat", "_seconds", "fault", "own")
 
-    def __init__(self, seat: Seat, home: Home, limits: Limits) -> None:
+    def __init__(self, seat: Seat, home: Home, limits: Limits, budget: Budget) -> None:
         self.fault: ErrorInfo | None = None
         self.own = True
+        self._budget = budget
         self._seat = seat
         self._home = home
         self._seconds = limits.step_seconds
@@ -144,13 +147,19 @@ class InlineSlot:
         self._home.take_back(self._seat, self.fault)
 
     async def _call(self, seconds: float | None, function: Callable[..., T], *arguments: Any) -> T:
+        limited = self._budget.seconds is not None
+        began = time.monotonic() if limited else 0.0
         try:
+            seconds = self._budget.within(seconds) if limited else seconds
             return await self._seat.caller.call(seconds, function, *arguments)
         except EpisodeOverError:
             raise
         except Exception as error:  # environments are foreign code
             self.fault = describe_error(error)
             raise EnvFaultError(self.fault) from error
+        finally:
+            if limited:
+                self._budget.spend(time.monotonic() - began)
 
 
 def _reset(
@@ -168,9 +177,10 @@ def _step(env: Limited, action: str) -> tuple[StepResult, ErrorInfo | None]:
 class ProcessSlot:
     """An environment in a worker process."""
 
-    def __init__(self, link: WorkerLink, limits: Limits) -> None:
+    def __init__(self, link: WorkerLink, limits: Limits, budget: Budget) -> None:
         self.fault: ErrorInfo | None = None
         self.own = True
+        self._budget = budget
         self._link = link
         self._place = link.free.pop()
         self._seconds = limits.step_seconds
@@ -217,16 +227,21 @@ class ProcessSlot:
             self._link.opened.add(self._place)
 
     def release(self) -> None:
-        """Give the place back; a worker whose environment failed takes no more episodes."""
-        self._link.free.append(self._place)
-        if self.fault is not None:
-            self._link.retiring = True
+        """Give the place back; an environment that failed is closed."""
+        self._link.take_back(self._place, failed=self.fault is not None)
+
+    def on(self, link: WorkerLink) -> bool:
+        """Whether the environment is on this worker."""
+        return self._link is link
 
     async def _ask(
         self, seconds: float | None, checked: Callable[[Any], Any], op: str, *arguments: Any
     ) -> Any:
+        within = self._budget.within(seconds)
+        request: Request | None = None
         try:
-            answer = await self._link.ask(op, self._place, *arguments, seconds=seconds)
+            request = self._link.post(op, self._place, *arguments, seconds=within)
+            answer = await request.future
             return checked(tuple(answer) if isinstance(answer, list) else answer)
         except EnvFaultError as error:
             if error.error["type"] == AGENT_ERROR:
@@ -237,6 +252,9 @@ class ProcessSlot:
         except ContractError as error:
             self.fault = describe_error(error)
             raise EnvFaultError(self.fault) from error
+        finally:
+            if request is not None:
+                self._budget.spend(request.used)
 
 
 def _replay_seconds(seconds: float | None, snapshot: Snapshot) -> float | None:

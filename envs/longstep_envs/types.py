@@ -122,17 +122,26 @@ _MOST = 10**8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one episode, enforced outside the environment. None means unlimited."""
+    """Bounds of one episode and of its worker, enforced outside the environment.
+
+    None means unlimited.
+    """
 
     turns: int | None = 50
     step_seconds: float | None = None
     """Wall time of one `reset` or `step`; the pool kills the worker that exceeds it."""
     episode_seconds: float | None = None
-    """Wall time from the reset call to the final score."""
+    """Wall time from the reset call to the final score, which ends the episode as it stands; and
+    the time that a pool lets it keep its environment busy, over all its tries, which is a fault."""
     tokens: int | None = None
     """Tokens of one trajectory, environment text included; for the rollout, which counts them."""
     invalid_actions: int | None = None
     """Invalid actions in a row."""
+    worker_mb: int | None = None
+    """Resident memory of a worker process and of all that it started; the pool kills the worker
+    that exceeds it."""
+    worker_episodes: int | None = None
+    """Episodes after which the pool replaces a worker process."""
 
     def __post_init__(self) -> None:
         for limit in fields(self):

@@ -27,6 +27,21 @@ def spawn() -> None:
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # longstep-stray"])
 
 
+GROWN: list[bytearray] = []
+
+
+def grow() -> None:
+    """Take 300 MB, and keep them for a while."""
+    GROWN.append(bytearray(b"x") * 300 * 2**20)
+    time.sleep(600)
+
+
+def grow_child() -> None:
+    """Let a process of one's own take 300 MB."""
+    code = "import time; kept = bytearray(b'x') * 300 * 2**20; time.sleep(600)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+
+
 FAULTS: dict[str, Callable[[], object]] = {
     "raise": lambda: 1 / 0,
     "exit": lambda: sys.exit(3),
@@ -37,6 +52,8 @@ FAULTS: dict[str, Callable[[], object]] = {
     "late": lambda: time.sleep(1.5),
     "print": lambda: os.write(1, b"noise\x00" * 10_000),
     "spawn": spawn,
+    "grow": grow,
+    "grow_child": grow_child,
 }
 RESULTS: dict[str, Any] = {
     "observation": 7,
@@ -52,16 +69,21 @@ class FaultyEnv(TextEnv):
 
     metadata = TextEnv.metadata | {"concurrency": "process", "snapshot": "replay"}
 
-    def __init__(self, broken: str = "") -> None:
+    def __init__(self, broken: str = "", slow_reset: float = 0.0, slow_close: float = 0.0) -> None:
         super().__init__()
         if broken:
             raise RuntimeError(broken)
+        self._slow_reset, self._slow_close = slow_reset, slow_close
 
     @property
     def task_ids(self) -> Sequence[str]:
         return ["a", "b"]
 
+    def close(self) -> None:
+        time.sleep(self._slow_close)
+
     def _begin(self, task_id: str, *, expert: bool) -> tuple[str, Info]:
+        time.sleep(self._slow_reset)
         return f"{task_id} {os.getpid()}", {}
 
     def _act(self, action: str) -> tuple[str, bool, Info]:

@@ -1,0 +1,211 @@
+"""What bounds an episode and its worker: time over all tries, memory, how long a worker lives."""
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longstep_envs import EnvPool, EpisodeReport, Fault, Limits, Slot
+from longstep_envs.types import BadValueError
+
+FAULTY = "faults/Faulty-v0"
+LOOK = ["look"] * 3
+
+
+async def play(slot: Slot, actions: Sequence[str]) -> list[str]:
+    """Play fixed actions; the first observation names the worker."""
+    observation, _ = await slot.reset("a", 0)
+    seen = [observation]
+    for action in actions:
+        observation, *_ = await slot.step(action)
+        seen.append(observation)
+    return seen
+
+
+def run(pool: EnvPool, requests: Sequence[Any], concurrency: int = 8) -> list[EpisodeReport[Any]]:
+    return asyncio.run(pool.run(requests, play, concurrency=concurrency))
+
+
+def pid(report: EpisodeReport[list[str]]) -> int:
+    assert report.result is not None, report.error
+    return int(report.result[0].split()[1])
+
+
+def kind(report: EpisodeReport[Any]) -> str:
+    assert report.error is not None
+    return report.error["type"]
+
+
+# Time
+
+
+@pytest.mark.case(5)
+def test_a_reset_that_hangs_is_bounded() -> None:
+    began = time.monotonic()
+    limits = Limits(step_seconds=0.5)
+    with EnvPool(FAULTY, {"slow_reset": 600.0}, workers=1, retries=1, limits=limits) as pool:
+        (report,) = run(pool, [LOOK])
+    assert (kind(report), report.attempts) == ("StepTimeout", 2)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.case(5)
+def test_a_close_that_hangs_is_bounded_and_costs_nobody_an_episode() -> None:
+    began = time.monotonic()
+    with EnvPool(FAULTY, {"slow_close": 600.0}, workers=1, retries=0) as pool:
+        bad, *others = run(pool, [["raise"], *[LOOK] * 3])
+        (after,) = run(pool, [LOOK])
+    assert kind(bad) == "ZeroDivisionError"
+    assert [report.error for report in [*others, after]] == [None] * 4
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.case(5)
+def test_tries_end_when_the_episodes_time_is_spent() -> None:
+    limits = Limits(step_seconds=0.4, episode_seconds=1.0)
+    with EnvPool(FAULTY, workers=2, retries=9, limits=limits) as pool:
+        bad, good = run(pool, [["hang"], LOOK])
+    assert (bad.fault, kind(bad), good.error) == (Fault.ENV, "EpisodeTimeout", None)
+    assert bad.attempts in (2, 3)  # of 0.4, 0.4 and what was left; starts are a part of it
+    assert bad.error is not None
+    assert "1 s of Limits.episode_seconds are spent, after" in bad.error["message"]
+    assert "StepTimeout: no answer" in bad.error["message"]
+
+
+@pytest.mark.case(5)
+@pytest.mark.parametrize("mode", ["threads", "process"])
+def test_a_call_ends_with_the_episodes_time_where_it_has_no_limit_of_its_own(mode: Any) -> None:
+    limits = Limits(episode_seconds=1.0)
+    env_id = "faults/FaultyInThread-v0"
+    with EnvPool(env_id, workers=1, mode=mode, retries=9, limits=limits) as pool:
+        (bad,) = run(pool, [["late"]])
+    assert (kind(bad), bad.attempts) == ("EpisodeTimeout", 1)
+
+
+@pytest.mark.case(5)
+def test_neither_the_agents_time_nor_its_neighbours_is_the_environments() -> None:
+    async def slow_agent(slot: Slot, actions: Sequence[str]) -> str:
+        await slot.reset("a", 0)
+        info: Any = {}
+        for action in actions:
+            await asyncio.sleep(0.6)
+            *_, info = await slot.step(action)
+            if "stop_reason" in info:
+                break
+        return str(info.get("stop_reason"))
+
+    limits = Limits(episode_seconds=2.0)
+    requests = [["late"], ["late"], LOOK, LOOK]  # the last wait 3 s for their neighbours
+    with EnvPool(FAULTY, workers=1, envs_per_worker=4, limits=limits) as pool:
+        reports = asyncio.run(pool.run(requests, slow_agent, concurrency=4))
+    assert [report.error for report in reports] == [None] * 4
+    assert [report.attempts for report in reports] == [1] * 4
+    assert [report.result for report in reports][2:] == ["time_limit"] * 2
+
+
+# Memory
+
+
+@pytest.mark.case(7)
+@pytest.mark.parametrize("fault", ["grow", "grow_child"])
+def test_a_worker_that_outgrows_its_limit_is_ended_alone(fault: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    limits = Limits(worker_mb=250)
+    with EnvPool(FAULTY, workers=2, envs_per_worker=1, retries=0, limits=limits) as pool:
+        run(pool, [LOOK, LOOK])  # both workers are there
+        bad, good = run(pool, [[fault], LOOK])
+        (after,) = run(pool, [LOOK])
+    assert (bad.fault, kind(bad)) == (Fault.ENV, "OutOfMemory")
+    assert bad.error is not None
+    assert "Limits.worker_mb is 250" in bad.error["message"]
+    assert (good.error, good.attempts, after.error) == (None, 1, None)
+    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kb < 100 * 1024
+
+
+@pytest.mark.case(7)
+def test_what_outgrew_a_worker_once_is_tried_again(tmp_path: Path) -> None:
+    limits = Limits(worker_mb=250)
+    with EnvPool(FAULTY, workers=1, limits=limits) as pool:
+        once, *others = run(pool, [[f"grow {tmp_path / 'grown'}"], *[LOOK] * 3])
+    assert (once.error, once.attempts) == (None, 2)
+    assert [report.error for report in others] == [None] * 3
+
+
+@pytest.mark.parametrize("name", ["worker_mb", "worker_episodes"])
+def test_a_limit_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(BadValueError, match=name):
+        Limits(**{name: 0})
+
+
+# The life of a worker
+
+
+def measured(process: int) -> tuple[float, int, int]:
+    """Resident MB, threads and open files."""
+    folder = Path(f"/proc/{process}")
+    pages = int((folder / "statm").read_text().split()[1])
+    threads = len(list((folder / "task").iterdir()))
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, threads, len(list((folder / "fd").iterdir()))
+
+
+@pytest.mark.case(10)
+def test_a_worker_is_the_same_after_a_thousand_episodes() -> None:
+    with EnvPool(FAULTY, workers=1, envs_per_worker=8) as pool:
+        (first, *_) = run(pool, [LOOK] * 200)
+        before = measured(pid(first))
+        reports = run(pool, [LOOK] * 1_000)
+        after = measured(pid(first))
+    assert {pid(report) for report in reports} == {pid(first)}
+    assert after[1:] == before[1:]
+    assert after[0] - before[0] < 1.0
+
+
+@pytest.mark.case(10)
+def test_a_worker_whose_environments_fail_is_the_same_afterwards() -> None:
+    with EnvPool(FAULTY, workers=1, envs_per_worker=8, retries=0) as pool:
+        (first, *_) = run(pool, [LOOK] * 50)
+        before = measured(pid(first))
+        reports = run(pool, [LOOK, ["raise"], LOOK] * 100, concurrency=1)
+        after = measured(pid(first))
+    assert {pid(report) for report in reports[::3]} == {pid(first)}
+    assert after[1:] == before[1:]
+    assert after[0] - before[0] < 2.0
+
+
+@pytest.mark.case(10)
+def test_a_worker_is_replaced_after_so_many_episodes() -> None:
+    limits = Limits(worker_episodes=10)
+    with EnvPool(FAULTY, workers=1, envs_per_worker=2, limits=limits) as pool:
+        reports = run(pool, [LOOK] * 30, concurrency=1)
+    assert [report.attempts for report in reports] == [1] * 30
+    workers = [pid(report) for report in reports]
+    assert len(set(workers)) == 3
+    assert workers == sorted(workers, key=workers.index)
+
+
+@pytest.mark.case(1, 2)
+def test_an_environment_that_raises_does_not_cost_its_worker(tmp_path: Path) -> None:
+    requests = [[*LOOK, f"raise {tmp_path / 'once'}", *LOOK], *[LOOK * 9] * 7]
+    with EnvPool(FAULTY, workers=1) as pool:
+        reports = run(pool, requests)
+    assert [report.attempts for report in reports] == [2] + [1] * 7
+    assert len({pid(report) for report in reports}) == 1
+
+
+@pytest.mark.case(1, 2)
+def test_a_worker_on_which_everything_fails_is_replaced() -> None:
+    async def look(slot: Slot, action: str) -> str:
+        workers.append((await slot.reset("a", 0))[0].split()[1])
+        return (await slot.step(action))[0]
+
+    workers: list[str] = []
+    with EnvPool(FAULTY, workers=1, retries=2) as pool:
+        (report,) = asyncio.run(pool.run(["raise"], look, concurrency=1))
+    assert (report.fault, report.attempts) == (Fault.ENV, 3)
+    assert workers[0] == workers[1] != workers[2]
