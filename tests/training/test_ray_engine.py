@@ -44,13 +44,13 @@ TINY: dict[str, Any] = {
 def engines(ray_cluster: Any, tokenizer: PreTrainedTokenizerFast) -> Iterator[Any]:
     """Two engines, which take seconds to start, with a model like those of `make_model`."""
     from longstep_agents.models.replica import HFReplica
-    from longstep_agents.models.replicas import Replicas
+    from longstep_agents.models.replicas import Demand, Replicas
 
     model = build_model(
         tokenizer, SmallPolicyConfig(hidden=32, layers=2, heads=4, feed_forward=48), 0
     )
     make = partial(HFReplica, model.config, EngineConfig(share_prefixes=True), 8)
-    replicas = Replicas(make, 2, model.state_dict())
+    replicas = Replicas(make, 2, model.state_dict(), Demand(silent_seconds=3.0))
     yield replicas
     asyncio.run(replicas.close())
 
@@ -115,8 +115,9 @@ def test_tokens_are_those_of_the_engine_in_this_process_with_each_policy(
     assert_same(everyone(two), everyone(there))
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_engine_costs_only_what_it_was_asked(
-    two: Any, ray_cluster: Any, make_model: ModelFactory
+    two: Any, ray_cluster: Any, make_model: ModelFactory, how: signal.Signals
 ) -> None:
     asyncio.run(two.load(make_model(seed=1).state_dict(), 7))  # it comes back with these
     expected = HFModel(make_model(seed=1), lanes=8)
@@ -124,16 +125,16 @@ def test_a_lost_engine_costs_only_what_it_was_asked(
     lost: list[int] = []
     first, other = two._seats
     pid = ray_cluster.get(first.actor.pid.remote())
-    before = other.statistics
+    before, replaced = other.statistics, two.replaced
 
     def lose(session: int, turn: int) -> None:
         if turn == 1 and not lost:
             lost.append(session)
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, how)
 
     assert_same(everyone(two, after=lose), everyone(expected))
     assert lost
-    assert two.replaced == 1
+    assert two.replaced == replaced + 1
     drawn = other.statistics - before
     assert 0 < drawn.sampled == drawn.useful < expected.statistics.useful  # nothing twice
 

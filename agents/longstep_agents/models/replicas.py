@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,8 @@ class Demand:
     resources: Mapping[str, float] = field(default_factory=dict)
     start_seconds: float = 300.0
     """How long engines may take to find a place and to start."""
+    silent_seconds: float = 120.0
+    """How long an engine may neither answer nor say that it lives, before it counts as lost."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +52,7 @@ class _Seat:
 
     actor: Any
     statistics: Statistics = field(default_factory=Statistics)
+    started: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +63,10 @@ class _Session:
     prompt: int
     seat: _Seat
     drawn: int
+
+
+class _SilentError(Exception):
+    """An actor neither answers nor says that it lives."""
 
 
 class Replicas:
@@ -79,6 +86,7 @@ class Replicas:
             EngineError: there is no cluster, or no room on it, or an engine does not start.
         """
         self._ray = package("ray", "cluster")
+        self._losses = (self._ray.exceptions.RayError, _SilentError)
         if not self._ray.is_initialized():
             raise EngineError("engines on Ray need a cluster: set cluster.address")
         self._make, self._demand = make, demand
@@ -118,10 +126,10 @@ class Replicas:
             seat, actor = session.seat, session.seat.actor
             asked = replace(params, session=session.number, drawn=session.drawn)
             try:
-                completion, statistics = await actor.sample.remote(ids, asked)
+                completion, statistics = await self._answer(seat, actor.sample.remote(ids, asked))
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from None
-            except self._ray.exceptions.RayError:
+            except self._losses:
                 self._replace(seat, actor)
                 continue
             if seat.actor is actor:  # else its count went into that of lost ones
@@ -152,11 +160,27 @@ class Replicas:
     async def _load(self, seat: _Seat) -> None:
         actor = seat.actor
         try:
-            await actor.take.remote(self._weights, self._version)
+            await self._answer(seat, actor.take.remote(self._weights, self._version))
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
-        except self._ray.exceptions.RayError:
+        except self._losses:
             self._replace(seat, actor)  # which starts with the present weights
+
+    async def _answer(self, seat: _Seat, call: Awaitable[Any]) -> Any:
+        """What a call gives, however long it takes, as long as its actor lives."""
+        actor, answer = seat.actor, asyncio.ensure_future(call)
+        demand = self._demand
+        try:
+            while not (await asyncio.wait([answer], timeout=demand.silent_seconds))[0]:
+                patience = demand.silent_seconds if seat.started else demand.start_seconds
+                async with asyncio.timeout(patience):
+                    await actor.pid.remote()
+                seat.started = seat.started or seat.actor is actor
+        except TimeoutError:
+            raise _SilentError from None
+        finally:
+            answer.cancel()
+        return answer.result()
 
     def _session(self, prompt_ids: Sequence[int], params: SamplingParams) -> _Session:
         session = self._sessions.get(params.session)
@@ -183,7 +207,7 @@ class Replicas:
         self.replaced += 1
         self._ray.kill(lost)
         self._lost = _sum([self._lost, seat.statistics])
-        seat.actor, seat.statistics = self._start(), Statistics()
+        seat.actor, seat.statistics, seat.started = self._start(), Statistics(), False
 
     def _start(self) -> Any:
         demand = self._demand
@@ -196,7 +220,7 @@ class Replicas:
         """Until all can sample; the context of the least of them."""
         try:
             asked = [seat.actor.context.remote() for seat in self._seats]
-            return int(min(self._ray.get(asked, timeout=self._demand.start_seconds)))
+            context = min(self._ray.get(asked, timeout=self._demand.start_seconds))
         except self._ray.exceptions.GetTimeoutError:
             raise EngineError(
                 f"{len(self._seats)} engines did not start within {self._demand.start_seconds:g} "
@@ -206,6 +230,9 @@ class Replicas:
             raise EngineError(
                 f"an engine does not start: {' '.join(str(error).split())[-400:]}"
             ) from error
+        for seat in self._seats:
+            seat.started = True
+        return int(context)
 
 
 def _sum(parts: Sequence[Statistics]) -> Statistics:
