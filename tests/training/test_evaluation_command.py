@@ -40,6 +40,12 @@ def test_an_agent_is_evaluated_resumed_and_compared(tmp_path: Path) -> None:
     assert "+100.0" in longstep("compare", tmp_path / "noop", tmp_path / "expert").stdout
 
 
+def test_what_became_of_the_episodes_is_told_at_the_end(tmp_path: Path) -> None:
+    flags = ("--agent", "noop", "--tasks", "3", "--out", tmp_path / "noop")
+    done = longstep("eval", TREASURE, *flags, "--set", "running.worker_episodes=2")
+    assert "episodes: 3 dispatched, 3 reported (3 played); 0 tries again\n" in done.stdout
+
+
 def test_a_file_says_the_same_as_flags(tmp_path: Path) -> None:
     config = tmp_path / "eval.toml"
     config.write_text(

@@ -126,6 +126,7 @@ def test_a_run_says_how_it_goes_in_plain_lines(whole: Path) -> None:
     assert any("imitation 2/2" in line and "success" in line for line in lines)
     assert any("rl 4/4" in line and "tok/s" in line for line in lines)
     assert any(line.startswith("rl, valid: ") for line in lines)
+    assert lines[-1].startswith("episodes: ") or lines[-2].startswith("episodes: ")
     assert not any("\x1b" in line for line in lines)
     assert (whole / "report.html").exists()
 

@@ -33,6 +33,7 @@ from longstep_agents.strategies import Cast, Spent, StrategyConfig, search
 from longstep_agents.suspension import fly
 from longstep_agents.types import Group, Trajectory
 from longstep_envs import EnvPool
+from longstep_envs.accounts import Accounts
 from longstep_envs.registry import make
 from longstep_envs.types import LongstepError
 from longstep_training.demonstrations import Demonstrations
@@ -120,6 +121,7 @@ class Player:
         """What was played of the present iteration."""
         self._renderer = Renderer(tokenizer, config.agent.template)
         self._pools: dict[str, EnvPool] = {}
+        self._accounts: list[Accounts] = []
         self._played = config.train
         self._spent = Counter(asdict(Spent()))
         self.sampler = make_sampler(
@@ -224,6 +226,14 @@ class Player:
         spent, self._spent = self._spent, Counter(asdict(Spent()))
         return dict(spent)
 
+    @property
+    def accounts(self) -> Accounts:
+        """What became of all episodes of this process so far."""
+        found = Accounts()
+        for accounts in self._accounts:
+            found.add(accounts)
+        return found
+
     def close(self) -> None:
         """Close every environment, and end the engine."""
         self.sampler.close()
@@ -323,6 +333,7 @@ class Player:
             kwargs = dict(source.env_kwargs)
             cluster = self._config.cluster.pool_settings()
             self._pools[key] = EnvPool(source.env_id, kwargs, limits=source.limits, **cluster)
+            self._accounts.append(self._pools[key].accounts)
         return self._pools[key]
 
     def _draw(self, rng: random.Random, count: int) -> list[str]:

@@ -53,10 +53,16 @@ class TaskSource(Config):
     turns: PositiveInt | None = 50
     """The turn limit."""
     tokens: PositiveInt | None = None
+    """The token limit of a trajectory, environment text included."""
     step_seconds: PositiveFloat | None = 300.0
     """Wall time of one reset or step of the environment, after which its worker is replaced."""
     episode_seconds: PositiveFloat | None = None
-    """Wall time of an episode, from its reset to its score; the policy's own time counts, too."""
+    """Wall time of an episode, from its reset to its score; the policy's own time counts, too.
+    What its environment alone may take is the same, over all tries."""
+    worker_mb: PositiveInt | None = None
+    """Memory of a worker process and what it started, in MB; beyond it, it is replaced."""
+    worker_episodes: PositiveInt | None = None
+    """Episodes after which a worker process is replaced."""
 
     @property
     def limits(self) -> Limits:
@@ -66,8 +72,9 @@ class TaskSource(Config):
             step_seconds=self.step_seconds,
             episode_seconds=self.episode_seconds,
             tokens=self.tokens,
+            worker_mb=self.worker_mb,
+            worker_episodes=self.worker_episodes,
         )
-    """The token limit of a trajectory, environment text included."""
 
     def task_ids(self) -> tuple[str, ...]:
         """The environment's tasks, in its order.

@@ -280,9 +280,11 @@ class Run:
                 self.trackers.log(row)
 
     def close(self) -> None:
-        """Close every environment."""
+        """Close every environment, and tell what became of the episodes."""
         self.end_rollouts()
         self.player.close()
+        where = f"process {self.world.rank}, " if self.world.size > 1 else ""
+        self.display.message(f"{where}{self.player.accounts}")
         self.trackers.close()
         self.display.close()
 

@@ -19,6 +19,7 @@ from longstep_agents.evaluation.plan import Key, Planned, plan
 from longstep_agents.rollout import EpisodeRequest, collect
 from longstep_agents.trace import trace_row
 from longstep_agents.types import Trajectory
+from longstep_envs.accounts import Accounts
 from longstep_envs.pool import EnvPool
 from longstep_envs.registry import make
 from longstep_envs.types import Limits
@@ -55,6 +56,10 @@ class Running(Config):
     """Episodes at a time."""
     workers: PositiveInt | None = None
     """Worker processes of environments that need some; without it, one for each processor."""
+    worker_mb: PositiveInt | None = None
+    """Memory of a worker process and what it started, in MB; beyond it, it is replaced."""
+    worker_episodes: PositiveInt | None = None
+    """Episodes after which a worker process is replaced."""
     retries: NonNegativeInt = 2
     """How often an episode is played again that ended in a fault of the environment or machine."""
     tokens: bool = False
@@ -73,6 +78,8 @@ class Evaluation:
     contestant: Contestant
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     running: Running = field(default_factory=Running)
+    accounts: Accounts = field(default_factory=Accounts, compare=False)
+    """What became of the episodes that were played here; a try is one."""
 
     def play(
         self, out: Path, *, resume: bool = False, progress: Progress = lambda _, __, ___: None
@@ -145,6 +152,7 @@ class Evaluation:
         concurrency = self.running.concurrency
         with EnvPool(env_id, kwargs, limits=limits, workers=workers, retries=0) as pool:
             await collect(pool, list(requests), begin, concurrency=concurrency, on_end=end)
+            self.accounts.add(pool.accounts)
 
     def _limits(self, part: Part) -> Limits:
         settings = self.settings
@@ -153,6 +161,8 @@ class Evaluation:
             tokens=settings.tokens,
             step_seconds=settings.step_seconds,
             episode_seconds=settings.episode_seconds,
+            worker_mb=self.running.worker_mb,
+            worker_episodes=self.running.worker_episodes,
         )
 
     def _budget(self) -> Budget:

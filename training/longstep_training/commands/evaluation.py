@@ -107,6 +107,7 @@ def _play(config: ContestConfig, folder: Path, *, resume: bool, as_json: bool) -
         typer.echo(json.dumps(parts))
         return
     _print(parts, k)
+    typer.echo(str(evaluation.accounts))
     typer.echo(f"episodes and results: {folder}")
 
 
