@@ -1,6 +1,6 @@
 """An hour and more over all environments: what grows, and what is left behind.
 
-    python -m benchmarks.reliability.soak [--minutes 70]
+    python -m benchmarks.reliability.soak [--minutes 70] [--only ENV]
 
 Each environment has a part of the time, the slow ones a larger one, in a pool with one worker
 process of four places. Episodes are the expert's and a random agent's in turn. Growth is the slope
@@ -23,7 +23,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from benchmarks.reliability.evidence import save
-from benchmarks.reliability.hacks import ENVIRONMENTS, TURNS
+from benchmarks.reliability.trick_episodes import TURNS
+from benchmarks.reliability.tricks import OWN
 
 from longstep_envs import EnvPool, Limits, Slot, make
 
@@ -46,12 +47,15 @@ class Held:
     processes: int
 
 
-def main(minutes: Annotated[float, typer.Option(help="Of all together.")] = 70.0) -> None:
+def main(
+    minutes: Annotated[float, typer.Option(help="Of all together.")] = 70.0,
+    only: Annotated[str | None, typer.Option(help="One environment.")] = None,
+) -> None:
     """Soak everything, and write what grew."""
     before = set(_processes())
     numbers: dict[str, Any] = {"minutes": minutes}
     total = 0
-    shares = {env_id: _SHARES.get(env_id, 1) for env_id in ENVIRONMENTS}
+    shares = {name: _SHARES.get(name, 1) for name in OWN if only in (None, name)}
     for env_id, share in shares.items():
         episodes, failed, found = _soak(env_id, 60 * minutes * share / sum(shares.values()))
         total += episodes
