@@ -11,20 +11,24 @@ again until the mutant, its code or its test file changes, or with `--again`.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
+import pytest
 import typer
 from benchmarks.reliability.evidence import ROOT, load, read_cases, read_mutants, save
 
@@ -41,6 +45,9 @@ _TOLD = {
     "not found": "nothing ran without the guard",
     "endless": f"no end within {_SECONDS} s without the guard; say `hangs = true` if it means to",
 }
+_OPTIONS: tuple[str, ...] = ("-q", "-m", "not golden and not evidence", "-p", "no:cacheprovider")
+_OPTIONS += ("-p", "benchmarks.reliability.plugin")
+_HEAVY = ("torch", "transformers.models.qwen3.modeling_qwen3", "openai", "hypothesis", "gymnasium")
 Mutant = Mapping[str, Any]
 Outcomes = Mapping[str, str]
 """Of each test that ran, with its parameters: passed, failed or skipped."""
@@ -64,6 +71,7 @@ def main(
 
 
 def _run_all(mutants: Sequence[Mutant], jobs: int) -> list[str]:
+    _warm()
     with TemporaryDirectory() as folder:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(jobs):
@@ -140,31 +148,59 @@ def _without_guard(tree: Path, mutant: Mutant) -> str:
     path.write_text(code.replace(mutant["old"], mutant["new"]), "utf-8")
     try:
         outcome = _worst(_run(tree, [mutant["test"], "-x"], _SECONDS), mutant["test"])
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         outcome = "failed" if mutant.get("hangs") else "endless"
     finally:
         path.write_text(code, "utf-8")
     return _TOLD[outcome]
 
 
-def _run(tree: Path, tests: Iterable[str], seconds: float) -> Outcomes:
-    """What became of tests in a copy; those of the slowest kind are left out."""
+def _run(tree: Path, arguments: Sequence[str], seconds: float) -> Outcomes:
+    """What became of tests in a copy; those of the slowest kind are left out.
+
+    Raises:
+        TimeoutError: they do not end.
+    """
     told = tree / "outcomes.json"
     told.unlink(missing_ok=True)
-    packages = os.pathsep.join(str(tree / name) for name in ("envs", "tasks", "agents", "training"))
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not golden and not evidence"]
-    command += ["-p", "no:cacheprovider", "-p", "benchmarks.reliability.plugin"]
-    command += ["--outcomes", str(told), *tests]
-    subprocess.run(
-        command,
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": packages},
-        capture_output=True,
-        timeout=seconds,
-        check=False,
-    )
+    pid = os.fork()
+    if pid == 0:
+        _become_pytest(tree, [*_OPTIONS, "--outcomes", str(told), *arguments])
+    deadline = time.monotonic() + seconds
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise TimeoutError(f"no end within {seconds} s: {arguments}")
+        time.sleep(0.02)
     outcomes: dict[str, str] = json.loads(told.read_text("utf-8")) if told.exists() else {}
     return outcomes
+
+
+def _become_pytest(tree: Path, arguments: list[str]) -> NoReturn:
+    """In a child: run the copy's tests on the copy's packages, in silence."""
+    status = 3
+    try:
+        os.setsid()
+        silence = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(silence, stream)
+        os.chdir(tree)
+        packages = [str(tree / name) for name in ("envs", "tasks", "agents", "training")]
+        sys.path[:0] = [*packages, str(tree)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(packages)
+        for name in [name for name in sys.modules if name.startswith("benchmarks")]:
+            del sys.modules[name]  # the copy has its own
+        status = pytest.main(arguments)
+    finally:
+        os._exit(status)
+
+
+def _warm() -> None:
+    """Import what takes long and is no part of the copies, once for all that are forked."""
+    for name in _HEAVY:
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _worst(outcomes: Outcomes, test: str) -> str:

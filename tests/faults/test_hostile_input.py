@@ -4,9 +4,11 @@ import io
 import json
 import lzma
 import math
+import pickle
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from longstep_agents.config import parse_toml
 from longstep_envs import make
 from longstep_envs.alfworld.games import BUNDLED, GAME_FILE, ZipSource, open_games
 from longstep_envs.sandbox.trees import Tree
+from longstep_envs.search.corpus import open_corpus
 from longstep_envs.swe.diffs import PatchError, parse_patch
 from longstep_envs.swe.rows import load_rows
 from longstep_envs.types import (
@@ -217,6 +220,7 @@ def shop(folder: Path, products: str, options: int = 1) -> Path:
         "customization_options": {str(n): [{"value": "a"}, {"value": "b"}] for n in range(options)},
     }
     known = {"a": {"instruction": "a", "instruction_attributes": ["a"], "attributes": []}}
+    folder.mkdir(exist_ok=True)
     for name, text in {
         "items_shuffle": products or json.dumps([product]),
         "items_ins_v2": json.dumps(known),
@@ -259,6 +263,45 @@ def test_the_rules_of_a_game_have_to_hold_together(tmp_path: Path, change: str) 
     path.write_text(json.dumps(rules))
     with pytest.raises(DataError, match=r"game\.json"):
         World(path)
+
+
+class Trap:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+PICKLED: dict[str, Callable[[Path, str], object]] = {
+    "run.toml": lambda path, data: load_config(Run, path),
+    "rows.jsonl": lambda path, data: _refused(load_rows(path).rejected),
+    "rows.parquet": lambda path, data: load_rows(path),
+    "games.zip": lambda path, data: open_games(path, None).problem("a"),
+    "tree.tar": lambda path, data: Tree.load(path),
+    "corpus.jsonl": lambda path, data: open_corpus(path),
+    "products": lambda path, data: open_catalogue(shop(path.with_name("shop"), data)),
+}
+
+
+def _refused(rejected: Sequence[Any]) -> None:
+    raise DataError(f"{len(rejected)} rows") if rejected else AssertionError
+
+
+@pytest.mark.case(41)
+@pytest.mark.parametrize("protocol", [0, pickle.HIGHEST_PROTOCOL])
+@pytest.mark.parametrize("name", PICKLED)
+def test_a_pickle_in_place_of_data_is_refused_and_not_opened(
+    tmp_path: Path, name: str, protocol: int
+) -> None:
+    path, marker = tmp_path / name, tmp_path / "opened"
+    data = pickle.dumps(Trap(marker), protocol)
+    path.write_bytes(data)
+    with pytest.raises(LongstepError):
+        PICKLED[name](path, data.decode("latin-1"))
+    assert not marker.exists()
 
 
 def test_toml_that_people_write_is_read() -> None:

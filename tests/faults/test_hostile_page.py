@@ -1,6 +1,7 @@
 """Case 42: the page of runs that are too large for it, or that anybody may have written."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from longstep_agents.page.export import dump
 from longstep_agents.page.library import Library
 from longstep_agents.page.lines import LINE_LIMIT
+from longstep_agents.page.serve import Live, make_server
 
 STEP = {"observation": "</script><a href='javascript:x()'>", "action": "look", "reward": 0.0}
 ROW: dict[str, Any] = {"part": "p", "task_id": "t", "attempt": 0, "outcome": "ok"}
@@ -43,3 +45,20 @@ def test_a_trace_of_a_hundred_megabytes_leaves_the_page_small(tmp_path: Path) ->
     assert index["runs"][0]["episodes"]["count"] == 25
     assert index["runs"][0]["unreadable"] == 1
     assert len(dump(index)) < 10_000
+
+
+@pytest.mark.case(42)
+@pytest.mark.parametrize("name", ["javascript:alert(1)", "<script>x", "..%2f..%2fetc", "a\nb", "-"])
+def test_the_name_of_a_folder_is_no_address(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    library = evaluation(folder, json.dumps({**ROW, "steps": [STEP]}))
+    (run,) = library.index()["runs"]
+    assert re.fullmatch(r"[\w-][\w.-]*", run["id"], re.ASCII)
+
+
+@pytest.mark.case(42)
+def test_no_other_machine_is_listened_to(tmp_path: Path) -> None:
+    evaluation(tmp_path, json.dumps({**ROW, "steps": [STEP]}))
+    with make_server(Live([tmp_path])) as server:
+        assert server.server_address[0] == "127.0.0.1"

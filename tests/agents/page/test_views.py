@@ -69,6 +69,7 @@ def test_hostile_texts_are_inert_and_break_no_view(
 ) -> None:
     page = viewer.open(hostile, route)
     assert page.locator("main script, main img, iframe").count() == 0
+    assert page.locator("main a:not([href^='#/'])").count() == 0  # no address that a run holds
     assert page.title() != "owned"
     assert not set("\x1b\u202e\u2066\u2028") & set(page.locator("main").inner_text())
     for width in (WIDE, NARROW):
