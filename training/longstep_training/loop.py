@@ -34,6 +34,7 @@ from longstep_training.imitation import draw_requests, imitation_loss, make_teac
 from longstep_training.interruption import InterruptedRunError, Interruption
 from longstep_training.log import Display
 from longstep_training.measure import parts_row, sampling_row
+from longstep_training.origin import CONFIG, POLICY, check_origin
 from longstep_training.player import check_agent, draw_seeds, require_some
 from longstep_training.recipe import TrainConfig
 from longstep_training.reinforcement import policy_loss
@@ -41,7 +42,9 @@ from longstep_training.rewards import gate_rates, score
 from longstep_training.run import Run
 from longstep_training.run_lock import RunLock
 from longstep_training.sampling import Plan
+from longstep_training.sealed import sealing, write_file
 from longstep_training.staleness import mismatch_row
+from longstep_training.storage import writing_to
 from longstep_training.updater import Updater
 from longstep_training.weights import TOKEN_WEIGHTS
 
@@ -58,7 +61,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> None:
     """
     settings, lock = config.run, RunLock(out)
     first = partial(begin, config, out, resume, lock)
-    with config.cluster.left_at_end(), closing(lock):
+    with writing_to(out, partial(_go_on, out)), config.cluster.left_at_end(), closing(lock):
         launch(settings.processes, work, config, out, resume, device=settings.device, first=first)
 
 
@@ -66,6 +69,7 @@ def begin(config: TrainConfig, out: Path, resume: bool, lock: RunLock) -> None:
     """Look at everything that can be missing, then write the run directory and its first policy."""
     if resume:
         lock.acquire()
+        check_origin(out, config)
     display = Display(shown=True)
     display.message(f"run: {out}")
     config.cluster.join(processes(config.run.processes), config.engine.cluster_cpus)
@@ -75,9 +79,14 @@ def begin(config: TrainConfig, out: Path, resume: bool, lock: RunLock) -> None:
     if not resume:
         check_agent(config)
         lock.acquire()
-        (out / "config.toml").write_text(dump_toml(config), "utf-8")
-    if not resume or not (out / "policy").exists():
-        make_policy(config, out / "policy")
+        write_file(out / "config.toml", dump_toml(config))
+    if not resume or not (out / POLICY).exists():
+        make_policy(config, out / POLICY)
+
+
+def _go_on(out: Path) -> str:
+    begun = (out / "config.toml").exists()
+    return f"and continue with: longstep train --resume {out}" if begun else "or name another --out"
 
 
 def check(config: TrainConfig) -> None:
@@ -302,15 +311,14 @@ class Meter:
 
 def make_policy(config: TrainConfig, folder: Path) -> None:
     """The model and tokenizer that training starts from: a copy, or a small new one."""
-    partial_folder = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    if config.policy.path is not None:
-        shutil.copytree(config.policy.path, partial_folder)
-    else:
-        tokenizer = build_tokenizer(asyncio.run(_expert_texts(config)))
-        model = build_model(tokenizer, config.policy.small, config.seed)
-        save_policy(model, tokenizer, partial_folder)
-    partial_folder.rename(folder)
+    with sealing(folder, World()) as draft:
+        if config.policy.path is not None:
+            shutil.copytree(config.policy.path, draft, dirs_exist_ok=True)
+        else:
+            tokenizer = build_tokenizer(asyncio.run(_expert_texts(config)))
+            model = build_model(tokenizer, config.policy.small, config.seed)
+            save_policy(model, tokenizer, draft)
+        (draft / CONFIG).write_text(dump_toml(config), "utf-8")
 
 
 async def _expert_texts(config: TrainConfig) -> list[str]:

@@ -59,6 +59,7 @@ def iteration_row(
         "anchor_group_size": total["turns"] / max(1.0, total["states"]),
         "episodes": int(total["episodes"]),
         "failed_episodes": int(total["episodes"] - total["counted"]),
+        "retries": int(total["retries"]),
         "chosen_tokens": int(total["tokens"]),
         "tokens_per_second": total["context_tokens"] / seconds,
     }
@@ -119,6 +120,7 @@ def _counts(groups: Sequence[Group]) -> dict[str, float]:
     return {
         "episodes": len(played),
         "counted": len(counted),
+        "retries": sum(t.attempts - 1 for t in played),
         "successes": sum(t.success for t in counted),
         "rewards": sum(t.total_reward for t in counted),
         "turns": sum(len(t.steps) for t in counted),

@@ -90,19 +90,22 @@ def _play(config: ContestConfig, folder: Path, *, resume: bool, as_json: bool) -
     from longstep_agents.evaluation.log import read_evaluation
     from longstep_agents.evaluation.summary import summarise
     from longstep_training.contest import make_evaluation
+    from longstep_training.sealed import write_file
+    from longstep_training.storage import writing_to
 
     evaluation = make_evaluation(config)
-    with Console(stderr=True).status("starting") as status:
+    with writing_to(folder, lambda: f"and go on with --resume --out {folder}"):
+        with Console(stderr=True).status("starting") as status:
 
-        def show(_: object, ended: int, total: int) -> None:
-            status.update(f"{ended:,} of {total:,} episodes")
+            def show(_: object, ended: int, total: int) -> None:
+                status.update(f"{ended:,} of {total:,} episodes")
 
-        rows = evaluation.play(folder, resume=resume, progress=show)
-    header, _ = read_evaluation(folder)
-    attempts = config.settings.attempts
-    k = config.k or ((attempts,) if attempts > 1 else ())
-    parts = [part.as_row() for part in summarise(header, rows, k=k)]
-    (folder / "results.json").write_text(json.dumps(parts, indent=1) + "\n", "utf-8")
+            rows = evaluation.play(folder, resume=resume, progress=show)
+        header, _ = read_evaluation(folder)
+        attempts = config.settings.attempts
+        k = config.k or ((attempts,) if attempts > 1 else ())
+        parts = [part.as_row() for part in summarise(header, rows, k=k)]
+        write_file(folder / "results.json", json.dumps(parts, indent=1) + "\n")
     if as_json:
         typer.echo(json.dumps(parts))
         return

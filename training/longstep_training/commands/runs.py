@@ -45,6 +45,7 @@ def train(
     from longstep_training.interruption import InterruptedRunError
     from longstep_training.loop import TrainConfig
     from longstep_training.loop import train as run_training
+    from longstep_training.storage import writing_to
 
     settings = build_config(TrainConfig, tree, source=str(source))
     if dry_run:
@@ -59,7 +60,8 @@ def train(
             typer.echo(f"interrupted; continue with: longstep train --resume {run}", err=True)
         raise typer.Exit(getattr(error, "status", 130)) from None
     if leads():
-        typer.echo(f"report: {export([run], run / 'report.html')}")
+        with writing_to(run, lambda: f"and write the report with: longstep export {run}"):
+            typer.echo(f"report: {export([run], run / 'report.html')}")
 
 
 def evaluate_checkpoint(
