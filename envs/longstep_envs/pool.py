@@ -29,7 +29,7 @@ from longstep_envs.process import CAN_WATCH
 from longstep_envs.ray_line import RayLine
 from longstep_envs.registry import ENVS, load
 from longstep_envs.slots import Lease, Slot, close_quietly
-from longstep_envs.types import BadValueError, ErrorInfo, Limits
+from longstep_envs.types import BadValueError, ContractError, ErrorInfo, Limits
 from longstep_envs.worker import Recipe, describe_error
 
 R = TypeVar("R")
@@ -219,17 +219,19 @@ class EnvPool:
             if slot.fault is None:
                 fault = None if error is None else Fault.AGENT
                 return EpisodeReport(index, result, error, attempts, fault)
+            told = self._named(slot.fault)
             own_faults += slot.own
-            if slot.fault["retryable"] and budget.spent:
-                spent = budget.fault(attempts, slot.fault)
-                return EpisodeReport(index, None, spent, attempts, Fault.ENV)
+            if told["retryable"] and budget.spent:
+                told = budget.fault(attempts, told)
             innocent = attempts - own_faults
-            if (
-                own_faults > self.retries
-                or innocent > _INNOCENT_RESTARTS
-                or not slot.fault["retryable"]
-            ):
-                return EpisodeReport(index, None, slot.fault, attempts, Fault.ENV)
+            if own_faults > self.retries or innocent > _INNOCENT_RESTARTS or not told["retryable"]:
+                return EpisodeReport(index, None, told, attempts, Fault.ENV)
+
+    def _named(self, fault: ErrorInfo) -> ErrorInfo:
+        """The same, with the environment where its own code is what has to be mended."""
+        if fault["type"] != ContractError.__name__:
+            return fault
+        return ErrorInfo(**{**fault, "message": f"{self.env_id}: {fault['message']}"})
 
 
 async def _attempt(

@@ -91,6 +91,7 @@ def test_a_registered_environment_forks_too() -> None:
     assert twin.step("look")[0] == env.step("look")[0]
 
 
+@pytest.mark.case(16)
 def test_the_end_of_an_episode_survives_a_snapshot() -> None:
     for env in (Dice(), NativeDice()):
         env.reset(seed=0)
@@ -175,6 +176,7 @@ def test_rewards_are_changes_of_score_and_the_end_has_a_reason() -> None:
     assert env.step("lose")[4]["stop_reason"] == "failure"
 
 
+@pytest.mark.case(16)
 def test_an_episode_that_failed_or_ended_cannot_go_on() -> None:
     env = Dice()
     with pytest.raises(EpisodeOverError, match=r"call reset\(\) first"):

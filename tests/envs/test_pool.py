@@ -59,6 +59,7 @@ def test_a_step_through_the_pool_equals_a_step_without_it(mode: Any) -> None:
     assert report.result == expected
 
 
+@pytest.mark.case(16)
 @MODES
 def test_limits_hold_in_the_pool(mode: Any) -> None:
     with EnvPool(TREASURE, mode=mode, workers=1, limits=Limits(turns=4)) as pool:

@@ -115,7 +115,7 @@ def test_neither_the_agents_time_nor_its_neighbours_is_the_environments() -> Non
 @pytest.mark.parametrize("fault", ["grow", "grow_child"])
 def test_a_worker_that_outgrows_its_limit_is_ended_alone(fault: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    limits = Limits(worker_mb=250)
+    limits = Limits(worker_mb=250, step_seconds=30.0)
     with EnvPool(FAULTY, workers=2, envs_per_worker=1, retries=0, limits=limits) as pool:
         run(pool, [LOOK, LOOK])  # both workers are there
         bad, good = run(pool, [[fault], LOOK])
@@ -130,7 +130,7 @@ def test_a_worker_that_outgrows_its_limit_is_ended_alone(fault: str) -> None:
 
 @pytest.mark.case(7)
 def test_what_outgrew_a_worker_once_is_tried_again(tmp_path: Path) -> None:
-    limits = Limits(worker_mb=250)
+    limits = Limits(worker_mb=250, step_seconds=30.0)
     with EnvPool(FAULTY, workers=1, limits=limits) as pool:
         once, *others = run(pool, [[f"grow {tmp_path / 'grown'}"], *[LOOK] * 3])
     assert (once.error, once.attempts) == (None, 2)

@@ -121,6 +121,15 @@ def test_a_worker_killed_from_outside_costs_its_own_episodes_one_attempt() -> No
     assert Counter(report.attempts for report in reports) == {1: 4, 2: 4}
 
 
+@pytest.mark.case(3)
+def test_the_neighbours_of_a_worker_that_is_killed_are_not_blamed() -> None:
+    with EnvPool(FAULTY, workers=1, retries=0) as pool:
+        bad, *others = run(pool, [[*LOOK, "kill"], *[LOOK * 9] * 7])
+    assert (bad.fault, bad.attempts) == (Fault.ENV, 1)
+    assert [report.error for report in others] == [None] * 7
+    assert 2 in {report.attempts for report in others}
+
+
 def test_every_episode_is_reported_exactly_once_under_faults() -> None:
     faults = ["raise", "kill", "exit", "observation", "error"]
     requests = [[*LOOK, faults[n // 20 % 5]] if n % 20 == 7 else LOOK for n in range(300)]
@@ -142,6 +151,7 @@ def test_many_answers_stay_with_the_episode_that_asked() -> None:
         assert [text.partition(" ")[2] for text in report.result[1:]] == request
 
 
+@pytest.mark.case(2)
 def test_a_fault_that_play_swallows_is_still_a_fault() -> None:
     async def swallow(slot: Slot, _: int) -> str:
         await slot.reset("a", 0)
@@ -236,6 +246,7 @@ def test_a_cancelled_run_leaves_the_pool_usable() -> None:
         assert run(pool, [LOOK])[0].error is None
 
 
+@pytest.mark.case(4)
 def test_close_leaves_no_process_even_of_those_that_the_environment_started() -> None:
     pool = EnvPool(FAULTY, workers=2, envs_per_worker=1)
     reports = run(pool, [["spawn"], ["spawn"]], concurrency=2)

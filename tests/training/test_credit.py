@@ -151,6 +151,7 @@ def test_the_order_of_groups_does_not_matter(batch: list[Group]) -> None:
             )
 
 
+@pytest.mark.case(13)
 @given(group=groups)
 def test_what_does_not_count_gets_nothing_and_changes_nothing(group: Group) -> None:
     counted = Group(group.counted)

@@ -166,6 +166,7 @@ def test_soft_options_are_refused_where_nothing_is_soft() -> None:
             CHOICE.validate_python({"name": "copo", "blend": "forced", key: 2.0})
 
 
+@pytest.mark.case(13)
 def test_faulted_siblings_do_not_enter_the_comparison_of_groups() -> None:
     faulted = outcome(9.0, ended=Outcome.ENV_ERROR)
     clean = earn("copo", siblings(1.0, 1.0), siblings(0.0, 0.0))

@@ -148,6 +148,7 @@ def test_a_snapshot_leads_back_and_a_fork_goes_on_alone(env: ScienceWorldEnv) ->
     assert info["turn"] == len(ERRANDS) + 1
 
 
+@pytest.mark.case(8)
 def test_a_lost_jvm_is_a_fault_and_the_next_reset_starts_another(env: ScienceWorldEnv) -> None:
     start(env, "train/boil/0")
     lost = env.pid
@@ -163,6 +164,7 @@ def test_a_lost_jvm_is_a_fault_and_the_next_reset_starts_another(env: ScienceWor
     assert env.step("look around")[4]["action_valid"]
 
 
+@pytest.mark.case(8)
 def test_a_jvm_lost_between_two_episodes_is_replaced(env: ScienceWorldEnv) -> None:
     start(env, "train/boil/0")
     assert env.pid is not None

@@ -71,6 +71,7 @@ def test_java_is_looked_for_where_it_is_named_first(
     assert find_java().endswith("java-runtime/bin/java")
 
 
+@pytest.mark.case(9)
 def test_without_any_java_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", "")
@@ -80,6 +81,7 @@ def test_without_any_java_one_line_says_what_to_install(monkeypatch: pytest.Monk
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.case(9)
 @pytest.mark.parametrize(
     ("text", "mode", "problem"),
     [
@@ -100,6 +102,7 @@ def test_a_wrong_java_is_one_clear_error(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.case(9)
 def test_more_heap_than_the_machine_has_is_not_called_a_wrong_java(java: str) -> None:
     for heap_mb in (10**9, 10**21):
         with pytest.raises(BadValueError, match=r"refuses this heap_mb: .*heap") as error:
@@ -107,6 +110,7 @@ def test_more_heap_than_the_machine_has_is_not_called_a_wrong_java(java: str) ->
         assert "Java 11 or newer" not in str(error.value)
 
 
+@pytest.mark.case(9)
 def test_a_java_that_says_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -115,6 +119,7 @@ def test_a_java_that_says_nothing_is_given_up(
         Jvm(JavaOptions(script(tmp_path, "sleep 60")), VERSION)
 
 
+@pytest.mark.case(9)
 def test_a_jvm_killed_while_it_starts_is_worth_another_attempt(tmp_path: Path) -> None:
     with pytest.raises(EnvFaultError) as error:
         Jvm(JavaOptions(script(tmp_path, "kill -9 $$")), VERSION)
@@ -134,6 +139,7 @@ def test_a_jvm_out_of_memory_says_so(java: str) -> None:
     assert "larger heap_mb" in str(jvm.loss(lost.value))
 
 
+@pytest.mark.case(9)
 def test_a_jvm_that_does_not_answer_is_a_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from longstep_envs import EnvPool, Limits
 from longstep_envs.slots import Slot
 
@@ -32,6 +34,7 @@ def gone(pids: set[int], seconds: float = 10.0) -> bool:
     return not left
 
 
+@pytest.mark.case(8)
 def test_a_killed_jvm_and_a_killed_worker_cost_one_attempt_each(java: str) -> None:
     killed: set[str] = set()
     seen: set[int] = set()

@@ -51,12 +51,14 @@ def test_one_episode_that_can_be_played_clears_a_task() -> None:
     assert quarantine.observe(played(a="f", b="ooo")) == ["a"]
 
 
+@pytest.mark.case(12)
 def test_an_outage_is_no_tasks_fault() -> None:
     quarantine = Quarantine(1)
     assert quarantine.observe(played(a="ff", b="ff", c="oo")) == []
     assert Quarantine(None).observe(played(a="f", b="ooo")) == []
 
 
+@pytest.mark.case(11)
 def test_a_run_without_a_good_task_is_told() -> None:
     quarantine = Quarantine(1)
     quarantine.observe([*played(**dict.fromkeys(POOL, "f")), *played(z="o" * 6)])
