@@ -101,7 +101,8 @@ def _write(mutants: Sequence[Mutant], verdicts: Mapping[str, str]) -> None:
     caught = Counter(m["case"] for m, what in pairs if what == "caught")
     numbers: dict[str, Any] = {"mutants": len(mutants)}
     numbers |= {what: found[what] for what in ("caught", "survived", "skipped", "not run")}
-    numbers["not caught"] = [f"{_name(m)}: {w}" for m, w in pairs if w != "caught"] or "none"
+    others = [f"{_name(m)}: {what}" for m, what in pairs if what not in ("caught", "not run")]
+    numbers["not caught"] = others or "none"
     without = [number for number in read_cases() if not every[number]]
     numbers["cases without a mutant"] = without or "none"
     numbers["by case"] = {str(n): {"mutants": every[n], "caught": caught[n]} for n in every}

@@ -25,6 +25,7 @@ def evaluation(tmp_path: Path) -> Path:
     return out
 
 
+@pytest.mark.case(33)
 def test_an_evaluation_is_proved_or_its_first_difference_told(evaluation: Path) -> None:
     done = longstep("replay", evaluation, "--verify")
     assert (done.exit_code, done.stdout[:40]) == (0, "3 of 3 episodes went the same way, 150 s")
