@@ -67,7 +67,6 @@ class TaskSource(Config):
     @property
     def limits(self) -> Limits:
         """What ends an episode from outside."""
-
         return Limits(
             turns=self.turns,
             step_seconds=self.step_seconds,
