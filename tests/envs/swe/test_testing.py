@@ -77,6 +77,7 @@ def sandbox(repository: Repository, backend: str) -> Iterator[Sandbox]:
         yield opened
 
 
+@pytest.mark.case(38)
 @pytest.mark.parametrize("guard", [None, Guard(watched=("money/core.py",))])
 def test_every_outcome_is_told(
     sandbox: Sandbox, repository: Repository, guard: Guard | None
