@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -65,7 +66,8 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_ends_the_run_when_it_stay
     def broken(batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         return score(model, batch).logprobs_T.sum() * float("nan"), {}
 
-    updater = Updater(model, OptimizerConfig(skips=2), World())
+    noted: list[dict[str, Any]] = []
+    updater = Updater(model, OptimizerConfig(skips=2), World(), noted.append)
     for _ in range(2):
         step = updater.step(rows, broken)
         assert (step["skipped"], step["grad_norm"]) == (1.0, 0.0)
@@ -73,6 +75,8 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_ends_the_run_when_it_stay
     with pytest.raises(DivergedError, match=r"step 1 has norm nan.*lower learning_rate"):
         updater.step(rows, broken)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert len(noted) == 3
+    assert noted[0]["grad_norm"] == "nan"
     assert not updater.optimizer.state
     assert all(parameter.grad is None for parameter in model.parameters())
 

@@ -54,6 +54,9 @@ class Row:
     """The chosen tokens that entropy control picked out; empty where it picks none."""
     replayed: bool = False
     """Whether an earlier policy played it."""
+    task_id: str = ""
+    seed: int = 0
+    """With the task, what to look for in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ def build_row(
 
     `forced` takes the tokens that a constraint forced for chosen ones, too.
     """
-    row = Row()
+    row = Row(task_id=trajectory.task_id, seed=trajectory.seed)
     for number, (step, credit) in enumerate(zip(trajectory.steps, credit_S, strict=True)):
         completion = step.completion
         if step.begins_row:

@@ -154,8 +154,9 @@ def restore(folder: Path, updater: Updater) -> None:
         DataError: the optimiser's state is not there, or of another model.
     """
     adapted = has_adapters(updater.model)
+    state: dict[str, Any]
     if adapted:  # the other weights are as they were
-        state = load_adapters(list(updater.parameters), folder)
+        state = dict(load_adapters(list(updater.parameters), folder))
     else:
         kind = unsharded_class(updater.model)
         saved = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)

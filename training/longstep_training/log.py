@@ -1,4 +1,4 @@
-"""What a run writes and shows: metrics.jsonl, episodes/*.jsonl, and a progress display."""
+"""What a run writes and shows: metrics, skipped steps, episodes, and a progress display."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class RunLog:
         """Begin, or go on with, a folder; `decoder` reads the policy's tokens."""
         self._decoder = decoder
         self._metrics = folder / "metrics.jsonl"
+        self._skips = folder / "skipped.jsonl"
         self._episodes = folder / "episodes"
         self._episodes.mkdir(parents=True, exist_ok=True)
 
@@ -36,6 +37,8 @@ class RunLog:
         last = (PHASES.index(phase), iteration)
         kept = [row for row in self.rows() if _place(row) <= last]
         _replace(self._metrics, kept)
+        if self._skips.exists():
+            _replace(self._skips, [row for row in read_rows(self._skips) if _place(row) <= last])
         for path in self._episodes.glob("*.jsonl"):
             _replace(path, [row for row in read_rows(path) if _place(row) <= last])
 
@@ -46,6 +49,10 @@ class RunLog:
     def metrics(self, row: dict[str, Any]) -> None:
         """Append one row."""
         append_rows(self._metrics, [row])
+
+    def skip(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append what each process tells of a step that was left out."""
+        append_rows(self._skips, rows)
 
     def episodes(
         self, place: Mapping[str, Any], groups: Sequence[Group], credit_PGS: Credit | None = None

@@ -348,11 +348,20 @@ class Run:
     def _begin(self, phase: str) -> None:
         """Make the optimisers of a phase."""
         config = self.config.rl.critic if phase == "rl" else None
-        self.updater = Updater(self.model, getattr(self.config, phase).optimizer, self.world)
+        optimizer = getattr(self.config, phase).optimizer
+        self.updater = Updater(self.model, optimizer, self.world, self._note_skip)
         self.critic: Updater | None = None
         if config is not None:
             critic = self._prepare(new_critic(self.model))
-            self.critic = Updater(critic, config.optimizer, self.world)
+            self.critic = Updater(critic, config.optimizer, self.world, self._note_skip)
+
+    def _note_skip(self, told: dict[str, Any]) -> None:
+        """Write down of which episodes a step was left out."""
+        place = {"phase": self.done.phase, "iteration": self.done.iteration + 1}
+        ranks = enumerate(self.world.gather(told))
+        if self.world.leads:
+            self.log.skip([{**place, "rank": rank, **one} for rank, one in ranks])
+        self.display.message(f"a step was left out: its gradient has norm {told['grad_norm']}")
 
     def _resume(self) -> None:
         newest = newest_checkpoint(self.folder / "checkpoints", self.display.message)

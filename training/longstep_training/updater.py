@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -16,6 +16,7 @@ from longstep_training.batch import Batch, Row, pack
 from longstep_training.config import Config
 from longstep_training.distributed import World
 from longstep_training.shards import is_sharded, keep_step, named_shards, whole
+from longstep_training.skips import describe
 
 
 class DivergedError(LongstepError, ArithmeticError):
@@ -64,8 +65,16 @@ class Updater:
     The model may be sharded before; then the optimiser is, too.
     """
 
-    def __init__(self, model: PreTrainedModel, config: OptimizerConfig, world: World) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        config: OptimizerConfig,
+        world: World,
+        on_skip: Callable[[dict[str, Any]], object] = lambda _: None,
+    ) -> None:
+        """Begin; `on_skip` is told of each step that is left out, on every rank of its own rows."""
         self.model = model
+        self._on_skip = on_skip
         self.config = config
         self.world = world
         self.steps = 0
@@ -99,6 +108,7 @@ class Updater:
         parameters = self.parameters.values()
         norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)))
         if not math.isfinite(norm):
+            self._on_skip(describe(rows, norm, sums))
             self._skip(norm)
             return {**totals, "grad_norm": 0.0, "skipped": 1.0}
         self.skipped = 0
