@@ -8,7 +8,6 @@ process id by how that process ended, or by nothing while it runs.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import socket
@@ -172,16 +171,20 @@ def tend(line: socket.socket) -> int | None:
             line.send(_status(int(request)))
             continue
         connection, log = given
+        born, ready = os.pipe()
         pid = os.fork()
         if pid == 0:
             line.close()
-            os.setpgid(0, 0)
+            os.setsid()  # systems share processors out by sessions
+            os.close(born)
+            os.close(ready)
             os.dup2(log, 2)
             os.close(log)
             np.random.seed()  # or all would draw the same
             return connection
-        with contextlib.suppress(OSError):  # it has ended already
-            os.setpgid(pid, pid)  # here as well, so that it is done before anybody kills the group
+        os.close(ready)
+        os.read(born, 1)  # nothing, once it leads a group that can be killed, or has ended
+        os.close(born)
         os.close(connection)
         os.close(log)
         line.send(str(pid).encode())

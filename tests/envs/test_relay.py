@@ -63,6 +63,19 @@ def test_a_worker_that_dies_leaves_its_last_words(relay: Relay) -> None:
     assert (words["type"], words["message"]) == ("WorkerDied", "the worker ended (SIGKILL)")
 
 
+def test_a_worker_that_outgrows_its_limit_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(Path(__file__).parents[1] / "faults")
+    monkeypatch.syspath_prepend(folder)
+    limits = Limits(worker_mb=250)
+    relay = Relay(hello(Recipe("faults/Faulty-v0", "faulty_env:FaultyEnv", {}, limits)))
+    relay.exchange(encode([0, "open", 0]), 1)
+    relay.exchange(encode([1, "reset", 0, "a", 0, False]), 1)
+    _, words = relay.exchange(encode([2, "step", 0, "grow"]), 1)
+    relay.end(b"", 0.0)
+    assert words is not None
+    assert words["type"] == "OutOfMemory"
+
+
 def test_a_call_that_hangs_is_ended_from_another_thread(relay: Relay) -> None:
     relay.exchange(encode([0, "open", 0]), 1)
     relay.exchange(encode([1, "reset", 0, "a", 0, False]), 1)

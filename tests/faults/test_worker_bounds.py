@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_a_reset_that_hangs_is_bounded() -> None:
         (report,) = run(pool, [LOOK])
     assert (kind(report), report.attempts) == ("StepTimeout", 2)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.case(4)
+def test_a_worker_that_hangs_is_killed_with_everything_it_started() -> None:
+    limits = Limits(step_seconds=1.0)
+    with EnvPool(FAULTY, workers=1, retries=0, limits=limits) as pool:
+        (bad,) = run(pool, [["spawn", "hang"]])
+        strays = subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
+    assert kind(bad) == "StepTimeout"
+    assert "longstep-stray" not in strays
 
 
 @pytest.mark.case(5)
@@ -164,6 +175,19 @@ def test_a_worker_is_the_same_after_a_thousand_episodes() -> None:
     assert {pid(report) for report in reports} == {pid(first)}
     assert after[1:] == before[1:]
     assert after[0] - before[0] < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.case(10)
+def test_a_worker_is_the_same_after_twenty_thousand_episodes() -> None:
+    requests = [["raise"] if number % 50 == 7 else LOOK for number in range(10_000)]
+    with EnvPool(FAULTY, workers=1, envs_per_worker=8, retries=0) as pool:
+        (first, *_) = run(pool, requests)
+        before = measured(pid(first))
+        run(pool, requests)
+        after = measured(pid(first))
+    assert after[1:] == before[1:]
+    assert after[0] - before[0] < 2.0
 
 
 @pytest.mark.case(10)
