@@ -77,9 +77,11 @@ def test_honest_work_is_not(action: str) -> None:
 def test_what_scores_again_or_without_a_change_is_flagged() -> None:
     coin = Step(action="take coin", reward=0.5, state_key="a")
     drop = Step(action="drop coin", state_key="b")
-    assert suspicions([coin, drop] * 3) == []
-    (again,) = suspicions([coin, drop] * 4)
-    assert (again["name"], again["step"]) == ("scores again by the same action", 6)
+    assert suspicions([coin, drop] * 2) == []
+    (again,) = suspicions([coin, drop] * 3)
+    assert (again["name"], again["step"]) == ("scores again by the same action", 4)
+    waits = [replace(drop, action="wait", reward=0.01, state_key=str(n)) for n in range(6)]
+    assert suspicions([*waits, coin]) == []
     (still,) = suspicions([coin, replace(drop, state_key="a")])
     assert (still["name"], still["step"]) == ("scores without a change of state", 0)
 
