@@ -46,6 +46,7 @@ def numbers(kept: Sequence[Exchange]) -> list[int]:
     return [exchange.number for exchange in kept]
 
 
+@pytest.mark.case(19)
 @pytest.mark.parametrize(
     ("name", "options", "shown"),
     [
@@ -100,6 +101,7 @@ def test_the_same_past_gives_the_same_prompt_and_shows_the_task(
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
 
 
+@pytest.mark.case(19)
 def test_a_summary_is_asked_for_when_the_past_is_long_and_takes_its_place() -> None:
     kept = memory("summary", tokens=5, prompt="Sum up.")
     assert kept.demand(PAST[:1], NOW) is None
@@ -119,6 +121,7 @@ def test_a_summary_is_asked_for_when_the_past_is_long_and_takes_its_place() -> N
     assert opening.text == told
 
 
+@pytest.mark.case(19)
 def test_what_is_too_long_is_read_in_parts_into_a_memory_that_is_written_anew() -> None:
     lines = [f"line {n} says w{n}" for n in range(6)]
     seen = Message("user", "\n".join([*lines, "What does line 4 say?"]))
