@@ -59,7 +59,12 @@ def test_keys_of_ray_and_its_cluster_are_taken() -> None:
 
 def test_defaults_are_those_of_the_run() -> None:
     pytest.importorskip("torch")
-    from longstep_training.engines import ENGINES, RayEngineConfig, VLLMEngineConfig
+    from longstep_training.engines import (
+        ENGINES,
+        RayEngineConfig,
+        VLLMEngineConfig,
+        VLLMServerEngineConfig,
+    )
     from longstep_training.recipe import TrainConfig
 
     field = Engine.model_fields["name"]
@@ -67,11 +72,12 @@ def test_defaults_are_those_of_the_run() -> None:
     mine, ray, vllm = Engine(), RayEngineConfig(), VLLMEngineConfig()
     assert (mine.replicas, mine.gpus, mine.each.name) == (ray.replicas, ray.gpus, ray.each.name)
     assert (mine.memory, mine.cache_gib, mine.devices) == (vllm.memory, vllm.cache_gib, 1)
+    assert mine.sync == VLLMServerEngineConfig.model_fields["sync"].default
     tree = {"train": {"env_id": "longstep/Treasure-v0"}}
     whole = TrainConfig.model_validate(tree).model_dump(mode="json")
     read = Recipe().model_dump(mode="json")
 
-    others = {"devices", "memory", "cache_gib", "replicas", "gpus", "each"}
+    others = {"devices", "memory", "cache_gib", "replicas", "gpus", "each", "sync"}
 
     def compare(mine: object, its: object, path: str) -> None:
         if isinstance(mine, dict):

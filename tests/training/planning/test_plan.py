@@ -183,6 +183,19 @@ def test_weights_are_handed_over_at_the_rate_of_a_machine() -> None:
     assert sync("hf", Layout(8, 8, apart=False)) == 0.0
 
 
+def test_weights_that_are_broadcast_wait_for_links_not_for_a_disk() -> None:
+    def sync(layout: Layout, **engine: Any) -> float:
+        tree = {"engine": {"name": "vllm_server", **engine}, "run": {"shard": False}}
+        return make_costs(setting_of(recipe=tree), layout, lanes=1).sync_seconds
+
+    near, far = Layout(4, 4, apart=True), Layout(16, 8, apart=True)
+    assert sync(near, sync="nccl") < sync(far, sync="nccl") < sync(far) / 10
+    setting = setting_of()
+    halved = 2 * SHAPES["7B"].parameters
+    rate = setting.machine.bus(8) * setting.assumed.link_efficiency
+    assert sync(near, sync="nccl") == pytest.approx(halved / rate)
+
+
 def test_environments_are_counted_by_littles_law() -> None:
     plan = make_plan(setting_of(latency=2.0, latency_spread=0.0), 64)
     rl = plan.setting.recipe.rl

@@ -172,6 +172,8 @@ def _sync_seconds(setting: Setting, layout: Layout) -> float:
     gathered = size * (count - 1) / count / _bus(setting, count) if recipe.run.shard else 0.0
     if recipe.samples_itself:
         return gathered
+    if recipe.engine.broadcasts:  # in bfloat16, from process 0 to all of the server's
+        return gathered + size / 2 / _bus(setting, layout.used)
     copies = 1 if recipe.engine.name == "vllm_server" else min(count, setting.machine.node)
     return gathered + copies * size / setting.assumed.handover_rate
 

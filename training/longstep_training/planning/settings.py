@@ -71,11 +71,17 @@ class Engine(Sampling):
     """Of `[engine]`."""
 
     name: Literal["hf", "vllm", "vllm_server", "ray"] = "hf"
+    sync: Literal["folder", "nccl"] = "folder"
     memory: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
     cache_gib: PositiveFloat | None = None
     replicas: PositiveInt = 1
     gpus: NonNegativeFloat = 0.0
     each: Each = Each()
+
+    @property
+    def broadcasts(self) -> bool:
+        """Whether new weights go from accelerator to accelerator."""
+        return self.name == "vllm_server" and self.sync == "nccl"
 
 
 class Schedule(_Part):
