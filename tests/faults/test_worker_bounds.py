@@ -42,6 +42,14 @@ def kind(report: EpisodeReport[Any]) -> str:
     return report.error["type"]
 
 
+def strays(*workers: int) -> list[str]:
+    """What these workers' environments have left behind, in their process groups."""
+    command = ["ps", "axww", "-o", "pgid=,args="]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in told.splitlines() if "longstep-stray" in line]
+    return [line for line in lines if int(line.split()[0]) in workers]
+
+
 # Time
 
 
@@ -59,10 +67,12 @@ def test_a_reset_that_hangs_is_bounded() -> None:
 def test_a_worker_that_hangs_is_killed_with_everything_it_started() -> None:
     limits = Limits(step_seconds=1.0)
     with EnvPool(FAULTY, workers=1, retries=0, limits=limits) as pool:
+        before, spawned = run(pool, [LOOK, ["spawn"]], concurrency=1)
+        assert strays(pid(before))
         (bad,) = run(pool, [["spawn", "hang"]])
-        strays = subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
+        assert not strays(pid(before))
+    assert pid(spawned) == pid(before)
     assert kind(bad) == "StepTimeout"
-    assert "longstep-stray" not in strays
 
 
 @pytest.mark.case(5)

@@ -251,16 +251,24 @@ def test_close_leaves_no_process_even_of_those_that_the_environment_started() ->
     pool = EnvPool(FAULTY, workers=2, envs_per_worker=1)
     reports = run(pool, [["spawn"], ["spawn"]], concurrency=2)
     children = [pid for pid in pids(reports) if alive(pid)]
+    assert strays(*children)
     started = time.monotonic()
     pool.close()
     pool.close()
     assert time.monotonic() - started < 3
     assert len(set(children)) == 2
     assert not any(alive(pid) for pid in children)
-    strays = subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
-    assert "longstep-stray" not in strays
+    assert not strays(*children)
     with pytest.raises(PoolError, match="closed"):
         run(pool, [LOOK])
+
+
+def strays(*workers: int) -> list[str]:
+    """What these workers' environments have left behind, in their process groups."""
+    command = ["ps", "axww", "-o", "pgid=,args="]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in told.splitlines() if "longstep-stray" in line]
+    return [line for line in lines if int(line.split()[0]) in workers]
 
 
 PARENT = """
