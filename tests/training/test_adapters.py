@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3ForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, Qwen3ForCausalLM
 
 from longstep_agents.attention import Documents
 from longstep_agents.models.twin import Twin
@@ -133,6 +133,24 @@ def test_a_checkpoint_of_a_whole_policy_has_no_adapters(
     updater = Updater(adapted(make_model()), OptimizerConfig(), World())
     with pytest.raises(DataError, match=r"no adapters that can be read.*policy\.lora"):
         restore(tmp_path, updater)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"), [("lm_head", "is the head"), ("embed_tokens", "of Embedding")]
+)
+def test_layers_that_cannot_be_merged_are_refused(
+    make_model: ModelFactory, layer: str, kind: str
+) -> None:
+    with pytest.raises(BadValueError, match=kind):
+        add_adapters(make_model(), LoRAConfig(target_modules=("q_proj", layer)), 0)
+
+
+def test_transposed_layers_are_refused() -> None:
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=32, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    )
+    with pytest.raises(BadValueError, match="of Conv1D"):
+        add_adapters(model, LoRAConfig(), 0)
 
 
 def test_layers_that_are_not_there_are_refused_by_name(make_model: ModelFactory) -> None:

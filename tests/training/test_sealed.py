@@ -72,3 +72,32 @@ def test_a_file_is_written_whole(tmp_path: Path) -> None:
     write_file(tmp_path / "file", "two")
     assert (tmp_path / "file").read_text() == "two"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.case(27)
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, rename = tmp_path / "place", Path.rename
+    write(place)
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == ".place.partial":
+            raise OSError("no room")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="no room"):
+        write(place, "two")
+    verify(place, "")
+    assert (place / "deep" / "file").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "//etc/hostname", "deep/../../file", None])
+def test_a_manifest_names_files_of_its_folder(tmp_path: Path, name: str | None) -> None:
+    write(tmp_path / "place")
+    hashes = {} if name is None else {name: "0"}
+    (tmp_path / "place" / MANIFEST).write_text(json.dumps(hashes))
+    with pytest.raises(DataError, match="lies outside" if name else "names no files"):
+        verify(tmp_path / "place", "")

@@ -140,6 +140,7 @@ def load_adapters(names: list[str], folder: Path) -> dict[str, Tensor]:
 def _inject(model: ModelT, config: LoraConfig, seed: int) -> ModelT:
     from peft import inject_adapter_in_model
 
+    head = model.get_output_embeddings()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -149,6 +150,14 @@ def _inject(model: ModelT, config: LoraConfig, seed: int) -> ModelT:
                 f"policy.lora.target_modules: {error}; wanted ends of names of linear layers, such "
                 "as q_proj"
             ) from error
+    for name, layer in model.named_modules():
+        base = layer.get_base_layer() if hasattr(layer, "get_base_layer") else None
+        if base is not None and (type(base) is not nn.Linear or base is head):
+            kind = "the head" if base is head else f"of {type(base).__name__}"
+            raise BadValueError(
+                f"policy.lora.target_modules: {name} is {kind}; wanted linear layers, such as "
+                "q_proj, the head left out"
+            )
     assert config.target_modules is not None
     config.target_modules = sorted(config.target_modules)  # peft has resolved it to a set
     model.peft_config = {"default": config}  # type: ignore[dict-item]  # a mixin says less

@@ -47,10 +47,7 @@ def sealing(place: Path, world: World) -> Iterator[Path]:
 
 def remove(folder: Path) -> None:
     """Half deleted, it must not be found."""
-    doomed = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(doomed, ignore_errors=True)
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
+    shutil.rmtree(_aside(folder))
 
 
 def verify(folder: Path, mend: str) -> None:
@@ -65,7 +62,9 @@ def verify(folder: Path, mend: str) -> None:
     """
     try:
         hashes = dict(parse_json((folder / MANIFEST).read_bytes()))
-        outside = [name for name in hashes if {"", "..", "/"} & set(Path(name).parts)]
+        outside = [n for n in hashes if Path(n).is_absolute() or ".." in Path(n).parts]
+        if not hashes:
+            raise ValueError("it names no files")
         if outside:
             raise ValueError(f"it names {outside[0]!r:.80}, which lies outside")
         wrong = {name: _fault(folder / name, digest) for name, digest in hashes.items()}
@@ -108,10 +107,24 @@ def _seal(draft: Path) -> None:
 
 
 def _put(draft: Path, place: Path) -> None:
-    if place.exists():
-        remove(place)
-    draft.rename(place)
+    """Let it take the place, or leave what is there."""
+    doomed = _aside(place) if place.exists() else None
+    try:
+        draft.rename(place)
+    except OSError:
+        if doomed is not None:
+            doomed.rename(place)
+        raise
     sync(place.parent)
+    if doomed is not None:
+        shutil.rmtree(doomed)
+
+
+def _aside(folder: Path) -> Path:
+    """Rename it to what nobody takes for a sealed folder."""
+    doomed = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    return folder.rename(doomed)
 
 
 def _fault(path: Path, digest: object) -> str:
