@@ -140,7 +140,7 @@ def load_adapters(names: list[str], folder: Path) -> dict[str, Tensor]:
 def _inject(model: ModelT, config: LoraConfig, seed: int) -> ModelT:
     from peft import inject_adapter_in_model
 
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
