@@ -35,7 +35,8 @@ def cases(tests: Tests, removed: Mapping[str, Mapping[str, int]]) -> str:
     rows = ["| | what happens | what comes of it | tests | mutants |", "|---|---|---|---|---|"]
     for number, (what, expected) in read_cases().items():
         shown, ran = _shown(tests.get(str(number), {})), removed.get(str(number), {})
-        guards = f"{ran['caught']} of {ran['mutants']}" if ran else f"{listed[number]} not run"
+        waiting = f"{listed[number]} not run" if listed[number] else "none"
+        guards = f"{ran['caught']} of {ran['mutants']}" if ran else waiting
         rows.append(f"| {number} | {what} | {expected} | {shown} | {guards} |")
     every = [outcomes for one in tests.values() for outcomes in one.values()]
     functions = len({test for one in tests.values() for test in one})
