@@ -32,6 +32,7 @@ _SHARES = {"longstep/SWE-v0": 4, "longstep/ScienceWorld-v0": 3, "longstep/TextWo
 """Parts of the time; the others have one."""
 _LEAST_BATCH, _LARGEST_BATCH = 4, 64
 """Episodes between two measurements: as many as take half a second."""
+_MARK = "LONGSTEP_SOAK"
 _LEAST = 10
 """Measurements that a slope is told of."""
 
@@ -52,7 +53,7 @@ def main(
     only: Annotated[str | None, typer.Option(help="One environment.")] = None,
 ) -> None:
     """Soak everything, and write what grew."""
-    before = set(_processes())
+    os.environ[_MARK] = str(os.getpid())  # what is started has it too, and keeps it
     numbers: dict[str, Any] = {"minutes": minutes}
     total = 0
     shares = {name: _SHARES.get(name, 1) for name in OWN if only in (None, name)}
@@ -64,11 +65,8 @@ def main(
         numbers[env_id] = f"{episodes:,} episodes, faults: {faults}; per thousand: {grown}"
         typer.echo(f"{env_id}: {numbers[env_id]}")
     time.sleep(2)
-    left = [name for pid, name in _descendants(os.getpid())]
+    left = [pid for pid, _, _ in _table() if pid != os.getpid() and _is_ours(pid)]
     numbers |= {"episodes": total, "processes left": len(left)}
-    numbers["Java or sandbox processes that were not there before"] = sum(
-        name in ("java", "bwrap") for pid, name in _all() if pid not in before
-    )
     save("soak", "A soak over all environments", numbers)
 
 
@@ -149,12 +147,13 @@ def _descendants(root: int) -> list[tuple[int, str]]:
     return found
 
 
-def _all() -> list[tuple[int, str]]:
-    return [(pid, name) for pid, _, name in _table()]
-
-
-def _processes() -> Iterator[int]:
-    return (pid for pid, _, _ in _table())
+def _is_ours(pid: int) -> bool:
+    """Whether it was started by this program, by what this has started, and so on."""
+    try:
+        told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{_MARK}={os.getpid()}".encode() in told
 
 
 def _table() -> Iterator[tuple[int, int, str]]:

@@ -27,7 +27,8 @@ Fact = tuple[str, tuple[tuple[str, str], ...]]
 """Name and (variable, type) pairs. The library's own objects do not survive pickling: they keep a
 hash that differs between processes."""
 
-_SITUATIONS_KEPT = 512
+_SITUATIONS_KEPT = 128
+"""Of a game; some ten kB each."""
 _LOADING = threading.Lock()
 """The library's parser is shared by all games of a process, and is not thread-safe."""
 
