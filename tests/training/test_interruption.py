@@ -256,6 +256,7 @@ def start(run: Path, settings: TrainConfig, when: int, how: str) -> tuple[int, s
     return process.returncode, process.stdout + process.stderr
 
 
+@pytest.mark.case(24)
 def test_the_command_tells_how_to_go_on_and_ends_with_the_signal(tmp_path: Path) -> None:
     run, settings = tmp_path / "run", config(rl={"iterations": 1})
     status, said = start(run, settings, 5, "2")
@@ -265,6 +266,8 @@ def test_the_command_tells_how_to_go_on_and_ends_with_the_signal(tmp_path: Path)
     assert len(in_flight(run)) == 16
 
 
+@pytest.mark.case(24)
+@pytest.mark.case(25)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "status"), [("15,0.6,15", -15), ("2,0.6,2", -2), ("15,9", -9), ("15,0.01,9", -9)]
@@ -293,6 +296,7 @@ def test_two_processes_leave_together_and_come_to_the_same_bytes(tmp_path: Path)
     assert_same(tmp_path / "whole", run)
 
 
+@pytest.mark.case(25)
 @pytest.mark.evidence
 def test_many_interruptions_anywhere_change_nothing(whole: Path, tmp_path: Path) -> None:
     rng, run, done = random.Random(0), tmp_path / "run", 0

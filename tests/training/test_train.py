@@ -182,6 +182,7 @@ def test_another_seed_gives_another_run(whole: Path, tmp_path: Path) -> None:
     assert metrics(whole) != metrics(tmp_path / "other")
 
 
+@pytest.mark.case(25)
 @pytest.mark.parametrize(
     "checkpoint", [pytest.param("imitation-000001", marks=pytest.mark.slow), "rl-000002"]
 )

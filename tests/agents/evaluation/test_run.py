@@ -105,6 +105,7 @@ def test_attempts_share_the_world_and_not_the_agents_chances(tmp_path: Path) -> 
     assert len({row["agent_seed"] for row in rows}) == 36
 
 
+@pytest.mark.case(28)
 def test_resuming_plays_exactly_what_is_missing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     evaluation = Evaluation([TREASURE], BUILT_IN["random"])
@@ -129,6 +130,7 @@ def test_a_finished_evaluation_has_nothing_to_resume(tmp_path: Path) -> None:
     assert evaluation.play(tmp_path / "run", resume=True) == before
 
 
+@pytest.mark.case(30)
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -155,6 +157,7 @@ def test_folders_are_neither_overwritten_nor_invented(tmp_path: Path) -> None:
         evaluation.play(tmp_path / "run")
 
 
+@pytest.mark.case(29)
 def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     evaluation = Evaluation([TREASURE], BUILT_IN["noop"])
 
@@ -212,6 +215,7 @@ def kill_and_resume(out: Path, kills: int) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.case(26)
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.evidence)])
 def test_killed_at_any_moment_nothing_is_lost_or_played_twice(tmp_path: Path, kills: int) -> None:
     out = tmp_path / "run"

@@ -80,7 +80,11 @@ def evaluate(  # noqa: PLR0913 - each is an option of the command
         typer.echo(dump_toml(config), nl=False)
         return
     folder = out or Path("evaluations") / f"{datetime.now():%Y%m%d-%H%M%S}"
-    _play(config, folder, resume=resume, as_json=as_json)
+    try:
+        _play(config, folder, resume=resume, as_json=as_json)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; go on with --resume --out {folder}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _play(config: ContestConfig, folder: Path, *, resume: bool, as_json: bool) -> None:
