@@ -10,13 +10,15 @@ from typing import ClassVar
 from longstep_envs.budget import Budget
 from longstep_envs.callers import Caller
 from longstep_envs.limits import Limited
-from longstep_envs.line import Line
+from longstep_envs.line import CLOSE_SECONDS, Line
 from longstep_envs.link import WorkerLink
 from longstep_envs.nursery import Nursery
 from longstep_envs.slots import InlineSlot, Lease, ProcessSlot, Seat
 from longstep_envs.types import ErrorInfo, Limits, LongstepError
 from longstep_envs.worker import Recipe
 
+_KILL_SECONDS = 5.0
+"""For workers that were killed to be gone."""
 _MOST_HUNG = 64
 """Threads left behind with calls that hang, before no environment is made any more."""
 
@@ -150,9 +152,13 @@ class WorkerBackend:
         self._links.clear()
 
     def close(self) -> None:
-        """End all workers and whatever they started."""
+        """End all workers and whatever they started.
+
+        What was killed and does not end, since the system holds it, is not waited for.
+        """
         self.dismiss()
-        while self._leaving:
+        until = time.monotonic() + CLOSE_SECONDS + _KILL_SECONDS
+        while self._leaving and time.monotonic() < until:
             self._leaving = [link for link in self._leaving if not link.bury()]
             time.sleep(0.005)
         if self._nursery is not None:

@@ -11,6 +11,8 @@ from typing import Protocol
 from longstep_envs.process import WorkerProcess
 from longstep_envs.types import ErrorInfo
 
+BIRTH_SECONDS = 31.0
+"""After which a worker is there, or has been given up."""
 CLOSE_SECONDS = 3.0
 """For a worker to close its environments before it is killed."""
 
@@ -88,6 +90,7 @@ class ProcessLine:
             return
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._worker.socket, self._read)
+        self._loop.call_later(BIRTH_SECONDS, self._worker.ended)  # which sees what is overdue
         self._flush()
 
     def detach(self) -> None:
@@ -152,4 +155,5 @@ class ProcessLine:
     def _die(self) -> None:
         assert self._listener is not None
         self._worker.kill()
-        self._listener.ended(self._worker.last_words(), True)
+        words = self._worker.last_words()
+        self._listener.ended(words, not self._worker.stillborn)

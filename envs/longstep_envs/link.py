@@ -226,7 +226,8 @@ class WorkerLink:
         self.lose("StartTimeout", message, retryable=False)
 
     def _die(self, error: ErrorInfo, blamed: bool) -> None:
-        self.lose(error["type"], error["message"], blamed=blamed)
+        again = error["retryable"]
+        self.lose(error["type"], error["message"], retryable=again, blamed=blamed)
 
 
 def _heed(future: asyncio.Future[Any]) -> None:

@@ -16,6 +16,8 @@ from typing import Protocol
 
 from longstep_envs.types import ErrorInfo
 
+_LAST_SECONDS = 1.0
+"""For a worker that was killed, or has let go of its socket, to be gone."""
 _LOOK_SECONDS = 0.25
 """Between two looks at how large the workers are."""
 _PROCESSES = Path("/proc")
@@ -24,7 +26,10 @@ CAN_WATCH = (_PROCESSES / "self" / "stat").exists()
 
 
 class Child(Protocol):
-    """A process that was started; `subprocess.Popen` is one."""
+    """A process that was started; `Spawned` is one."""
+
+    stillborn: ErrorInfo | None
+    """Why there never was one."""
 
     @property
     def pid(self) -> int:
@@ -40,9 +45,15 @@ class Child(Protocol):
         ...
 
 
+class Spawned(subprocess.Popen[bytes]):
+    """A process that was started by this one."""
+
+    stillborn: ErrorInfo | None = None
+
+
 def spawn(connection: int, log: int) -> Child:
     """A new interpreter that serves a socket."""
-    return subprocess.Popen(
+    return Spawned(
         [sys.executable, "-m", "longstep_envs.worker", str(connection)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -82,12 +93,19 @@ class WorkerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
+    @property
+    def stillborn(self) -> bool:
+        """Whether it never was."""
+        return self._process.stillborn is not None
+
     def kill(self) -> None:
-        """Kill it and all that it started, at once after a reaping or before it."""
+        """Kill it and all that it started, at once after a reaping or before it.
+
+        Its end is not waited for. One that is still to be born ends when its socket is closed.
+        """
         if not self._killed:
             self._killed = True
             self._signal()
-            self._process.wait()
 
     def outgrow(self, message: str) -> None:
         """End it for its size; whoever listens to it hears that it has ended."""
@@ -96,10 +114,12 @@ class WorkerProcess:
 
     def last_words(self) -> ErrorInfo:
         """Why it ended, and the end of what it wrote about that."""
-        code = self._process.wait()
+        self.wait(_LAST_SECONDS)
+        if self._process.stillborn is not None:
+            return self._process.stillborn
         if self._outgrown:
             return ErrorInfo(type="OutOfMemory", message=self._outgrown, retryable=True)
-        cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        cause = cause_of(self._process.poll())
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 1000))
         words = self._log.read().decode(errors="replace").strip()
         message = f"the worker ended ({cause})" + (f": {words}" if words else "")
@@ -113,6 +133,30 @@ class WorkerProcess:
     def _signal(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def cause_of(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None:
+        return "killed, and still there"
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {-code}"
+
+
+def started_at(pid: int) -> int | None:
+    """When a process started, by the system's clock, which tells it from a later one of its id.
+
+    None where it has ended, whether or not somebody has taken note of that.
+    """
+    try:
+        told = (_PROCESSES / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if told[0] in b"ZXx" else int(told[19])
 
 
 class MemoryWatch:
@@ -131,7 +175,7 @@ class MemoryWatch:
     def add(self, worker: WorkerProcess) -> None:
         """Look at this one, too, until it has ended."""
         self._watched.append(worker)
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._watch, name="longstep-memory", daemon=True)
             self._thread.start()
 
@@ -141,16 +185,21 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            self._watched = [worker for worker in self._watched if not worker.killed]
-            sizes = resident_mb() if self._watched else {}
-            for worker in self._watched:
-                with contextlib.suppress(ProcessLookupError):  # it was never started
-                    size = sizes.get(worker.pid, 0.0)
-                    if size > self._most_mb:
-                        worker.outgrow(
-                            f"the worker and what it started took {size:,.0f} MB; "
-                            f"Limits.worker_mb is {self._most_mb:,}"
-                        )
+            for worker in [worker for worker in self._watched if worker.killed]:
+                self._watched.remove(worker)
+            with contextlib.suppress(OSError):  # no descriptor is free: the next look may have one
+                self._look()
+
+    def _look(self) -> None:
+        sizes = resident_mb() if self._watched else {}
+        for worker in list(self._watched):
+            with contextlib.suppress(ProcessLookupError):  # it was never started
+                size = sizes.get(worker.pid, 0.0)
+                if size > self._most_mb:
+                    worker.outgrow(
+                        f"the worker and what it started took {size:,.0f} MB; "
+                        f"Limits.worker_mb is {self._most_mb:,}"
+                    )
 
 
 def resident_mb() -> dict[int, float]:

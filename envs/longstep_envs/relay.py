@@ -18,6 +18,8 @@ from longstep_envs.wire import Decoder, FrameCounter, encode
 _LINGER_MS = 2
 """How long an answer waits for the next one, so that both go back in one call."""
 _CHUNK = 2**18
+_KILL_SECONDS = 2.0
+"""For a worker that was killed to be gone."""
 
 
 class Relay:
@@ -73,6 +75,7 @@ class Relay:
             self._send()
             self._worker.wait(leave_by - time.monotonic())
         self._worker.kill()
+        self._worker.wait(_KILL_SECONDS)
         if self._watch is not None:
             self._watch.close()
 

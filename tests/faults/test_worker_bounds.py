@@ -70,6 +70,9 @@ def test_a_worker_that_hangs_is_killed_with_everything_it_started() -> None:
         before, spawned = run(pool, [LOOK, ["spawn"]], concurrency=1)
         assert strays(pid(before))
         (bad,) = run(pool, [["spawn", "hang"]])
+        until = time.monotonic() + 5
+        while strays(pid(before)) and time.monotonic() < until:  # they were killed, and are going
+            time.sleep(0.05)
         assert not strays(pid(before))
     assert pid(spawned) == pid(before)
     assert kind(bad) == "StepTimeout"
