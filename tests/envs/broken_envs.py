@@ -69,13 +69,13 @@ class NoTasks(Sound):
 class DiesInWorkers(Sound):
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
-        if sys.argv[0].endswith("worker.py"):
+        if sys.argv[0].endswith(("worker.py", "nursery.py")):
             raise RuntimeError("only the main process may do this")
 
 
 class Hangs(Sound):
     def _act(self, action: str) -> tuple[str, bool, Info]:
-        time.sleep(600 if sys.argv[0].endswith("worker.py") else 0)
+        time.sleep(600 if sys.argv[0].endswith(("worker.py", "nursery.py")) else 0)
         return super()._act(action)
 
 
