@@ -3,15 +3,16 @@
     python -m benchmarks.reliability.kills [--saves 200] [--training 50] [--evaluation 50]
 
 Each is forked from this process, which has imported everything, and gets SIGKILL after a time drawn
-from as long as the whole takes. Saves go on in a loop; after each kill every checkpoint that is
-found is read and loaded. Runs are killed several times each and gone on with; in the end they are
-held against one that nothing disturbed: weights, optimiser, methods, and what was logged, without
-what a clock says.
+from as long as a save, or the whole run, takes. Saves go on in a loop; after each kill every
+checkpoint that is found is read and loaded. Runs are killed several times each and gone on with; in
+the end they are held against one that nothing disturbed: weights, optimiser, methods, and what was
+logged, without what a clock says.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -116,15 +117,15 @@ def kill_saves(root: Path, kills: int, rng: random.Random) -> dict[str, Any]:
             progress = Progress("rl", iteration, float(iteration), iteration)
             save_checkpoint(root, Parts(tokenizer, updater), progress, keep=2)
 
-    start = time.perf_counter()
-    with forked(save_on):
-        while not (root / "rl-000003").exists():
-            time.sleep(0.001)
-    seconds = (time.perf_counter() - start) / 3
     looked: Counter[str] = Counter()
+    seconds = math.inf
     for _ in range(kills):
+        known, start = set(find_checkpoints(root)), time.perf_counter()
         with forked(save_on):
-            time.sleep(rng.uniform(0.5, 3.0) * seconds)
+            while set(find_checkpoints(root)) <= known:
+                time.sleep(0.001)
+            seconds = min(seconds, time.perf_counter() - start)
+            time.sleep(rng.uniform(0.0, 2.0) * seconds)
         looked.update(_look(root, updater))
     return {
         "kills amid saves": kills,
