@@ -140,7 +140,7 @@ class WorkerLink:
         self.lost = ErrorInfo(type=kind, message=message, retryable=retryable)
         requests, self._pending = list(self._pending.values()), {}
         if requests:
-            self._note(requests[0])
+            self._note(requests[0], requests[0].seconds)
         self._deafen()
         for position, request in enumerate(requests):
             if not request.future.done():
@@ -186,10 +186,11 @@ class WorkerLink:
 
     def _answer(self, message: Any) -> None:
         """Give an answer to the request that it names, which must be the oldest one."""
+        oldest = next(iter(self._pending), None)
         match message:
-            case [int(number), bool(succeeded), value] if number == next(iter(self._pending), None):
+            case [int(number), bool(succeeded), value, float(seconds)] if number == oldest:
                 request = self._pending.pop(number)
-                self._note(request)
+                self._note(request, seconds)
                 future = request.future
             case _:
                 self.lose("ContractError", "the worker answered a question that was not asked")
@@ -216,10 +217,13 @@ class WorkerLink:
             message = f"no answer within {oldest.seconds:g} s"
             self._timer = self._loop.call_later(oldest.seconds, self.lose, "StepTimeout", message)
 
-    def _note(self, request: Request) -> None:
-        """How long it took, now that it is over."""
-        if request.begun is not None and self._loop is not None:
-            request.used = self._loop.time() - request.begun
+    def _note(self, request: Request, seconds: float | None) -> None:
+        """How long it took: what the worker tells, and no more than since it was free for it.
+
+        The event loop may be busy with other things when the answer comes.
+        """
+        if request.begun is not None and self._loop is not None and seconds is not None:
+            request.used = max(0.0, min(seconds, self._loop.time() - request.begun))
 
     def _give_up(self) -> None:
         message = f"no place for a worker within {self._line.patience:g} s; {self._line}"

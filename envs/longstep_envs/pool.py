@@ -213,6 +213,7 @@ class EnvPool:
         slot: Lease | None = None
         while True:
             attempts += 1
+            budget.begin()
             slot = self._backend.lease(budget, slot)
             result, error = await _attempt(slot, request, play)
             self._backend.tidy()
@@ -221,6 +222,8 @@ class EnvPool:
                 return EpisodeReport(index, result, error, attempts, fault)
             told = self._named(slot.fault)
             own_faults += slot.own
+            if not slot.own:
+                budget.forgive()
             if told["retryable"] and budget.spent:
                 told = budget.fault(attempts, told)
             innocent = attempts - own_faults

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from longstep_envs.budget import Budget
 from longstep_envs.callers import Caller
@@ -109,8 +109,7 @@ class InlineSlot:
         self, task_id: str | None, seed: int | None, *, expert: bool | str = False
     ) -> tuple[str, Info]:
         """Start the episode."""
-        if self._seat.env is None:
-            await self._call(START_SECONDS, self._seat.fill, self._home.make)
+        await self._open()
         env = self._seat.env
         result, self.fault = await self._call(self._seconds, _reset, env, task_id, seed, expert)
         if self.fault is not None:
@@ -134,9 +133,13 @@ class InlineSlot:
 
     async def restore(self, snapshot: Snapshot) -> tuple[str, Info]:
         """Go on from a snapshot."""
-        if self._seat.env is None:
-            await self._call(START_SECONDS, self._seat.fill, self._home.make)
+        await self._open()
         return await self._call(_replay_seconds(self._seconds, snapshot), self._go_to, snapshot)
+
+    async def _open(self) -> None:
+        if self._seat.env is None:
+            with self._faults():
+                await self._seat.caller.call(START_SECONDS, self._seat.fill, self._home.make)
 
     def _go_to(self, snapshot: Snapshot) -> tuple[str, Info]:
         assert self._seat.env is not None
@@ -147,19 +150,44 @@ class InlineSlot:
         self._home.take_back(self._seat, self.fault)
 
     async def _call(self, seconds: float | None, function: Callable[..., T], *arguments: Any) -> T:
-        limited = self._budget.seconds is not None
-        began = time.monotonic() if limited else 0.0
+        with self._faults():
+            if self._budget.seconds is None:
+                return await self._seat.caller.call(seconds, function, *arguments)
+            seconds = self._budget.within(seconds)
+            timed = _Timed(function)
+            try:
+                return await self._seat.caller.call(seconds, timed, *arguments)
+            finally:
+                self._budget.spend(timed.taken(seconds))
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
         try:
-            seconds = self._budget.within(seconds) if limited else seconds
-            return await self._seat.caller.call(seconds, function, *arguments)
+            yield
         except EpisodeOverError:
             raise
         except Exception as error:  # environments are foreign code
             self.fault = describe_error(error)
             raise EnvFaultError(self.fault) from error
+
+
+class _Timed(Generic[T]):
+    """A call, and how long it took, however busy the event loop was meanwhile."""
+
+    def __init__(self, function: Callable[..., T]) -> None:
+        self._function = function
+        self._seconds: float | None = None
+
+    def __call__(self, *arguments: Any) -> T:
+        began = time.monotonic()
+        try:
+            return self._function(*arguments)
         finally:
-            if limited:
-                self._budget.spend(time.monotonic() - began)
+            self._seconds = time.monotonic() - began
+
+    def taken(self, most: float | None) -> float:
+        """Its seconds; all of them, where it has not come back."""
+        return (most or 0.0) if self._seconds is None else self._seconds
 
 
 def _reset(
@@ -223,7 +251,7 @@ class ProcessSlot:
 
     async def _open(self) -> None:
         if self._place not in self._link.opened:
-            await self._ask(START_SECONDS, lambda nothing: None, "open")
+            await self._ask(START_SECONDS, lambda nothing: None, "open", free=True)
             self._link.opened.add(self._place)
 
     def release(self) -> None:
@@ -235,7 +263,12 @@ class ProcessSlot:
         return self._link is link
 
     async def _ask(
-        self, seconds: float | None, checked: Callable[[Any], Any], op: str, *arguments: Any
+        self,
+        seconds: float | None,
+        checked: Callable[[Any], Any],
+        op: str,
+        *arguments: Any,
+        free: bool = False,
     ) -> Any:
         within = self._budget.within(seconds)
         request: Request | None = None
@@ -253,7 +286,7 @@ class ProcessSlot:
             self.fault = describe_error(error)
             raise EnvFaultError(self.fault) from error
         finally:
-            if request is not None:
+            if request is not None and not free:
                 self._budget.spend(request.used)
 
 

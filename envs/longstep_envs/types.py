@@ -132,7 +132,7 @@ class Limits:
     """Wall time of one `reset` or `step`; the pool kills the worker that exceeds it."""
     episode_seconds: float | None = None
     """Wall time from the reset call to the final score, which ends the episode as it stands; and
-    the time that a pool lets it keep its environment busy, over all its tries, which is a fault."""
+    the time of its environment's calls after which a pool gives a fault no other try."""
     tokens: int | None = None
     """Tokens of one trajectory, environment text included; for the rollout, which counts them."""
     invalid_actions: int | None = None

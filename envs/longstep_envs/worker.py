@@ -1,7 +1,8 @@
 """A worker process of the pool: hosts environments, answers requests in the order they came.
 
 Started as `python -m longstep_envs.worker FD`. The first frame tells what to host; after it,
-each request [id, op, place, ...] is answered by [id, true, value] or [id, false, error].
+each request [id, op, place, ...] is answered by [id, true, value, seconds] or [id, false, error,
+seconds], where `seconds` are those that it took.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,10 +100,12 @@ class Host:
     def answer(self, request: list[Any]) -> bytes:
         """Do what a request asks; whatever the environment raises becomes the answer."""
         number, op, *arguments = request
+        began = time.monotonic()
         try:
-            return encode([number, True, getattr(self, op)(*arguments)])
+            value = getattr(self, op)(*arguments)
+            return encode([number, True, value, time.monotonic() - began])
         except BaseException as error:  # foreign code, which may even exit or cancel
-            return encode([number, False, describe_error(error)])
+            return encode([number, False, describe_error(error), time.monotonic() - began])
 
 
 def die_with_parent(connection: socket.socket) -> None:

@@ -42,16 +42,16 @@ def test_many_requests_are_answered_in_their_order(relay: Relay) -> None:
     opened = [[n, "open", n] for n in range(4)]
     begun = [[4 + n, "reset", n, "a", 0, False] for n in range(4)]
     answers = ask(relay, *opened, *begun)
-    assert [number for number, _, _ in answers] == list(range(8))
-    assert all(succeeded for _, succeeded, _ in answers)
+    assert [number for number, *_ in answers] == list(range(8))
+    assert all(succeeded for _, succeeded, *_ in answers)
 
 
 def test_an_answer_does_not_wait_for_a_slow_one(relay: Relay) -> None:
     ask(relay, [0, "open", 0], [1, "open", 1])
     ask(relay, [2, "reset", 0, "a", 0, False], [3, "reset", 1, "a", 0, False])
     data, _ = relay.exchange(encode([4, "step", 0, "look"]) + encode([5, "step", 1, "late"]), 2)
-    assert [number for number, _, _ in Decoder().feed(data)] == [4]  # "late" takes 1.5 s
-    assert [number for number, _, _ in Decoder().feed(relay.exchange(b"", 1)[0])] == [5]
+    assert [number for number, *_ in Decoder().feed(data)] == [4]  # "late" takes 1.5 s
+    assert [number for number, *_ in Decoder().feed(relay.exchange(b"", 1)[0])] == [5]
 
 
 def test_a_worker_that_dies_leaves_its_last_words(relay: Relay) -> None:

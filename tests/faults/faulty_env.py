@@ -69,8 +69,15 @@ class FaultyEnv(TextEnv):
 
     metadata = TextEnv.metadata | {"concurrency": "process", "snapshot": "replay"}
 
-    def __init__(self, broken: str = "", slow_reset: float = 0.0, slow_close: float = 0.0) -> None:
+    def __init__(
+        self,
+        broken: str = "",
+        slow_reset: float = 0.0,
+        slow_close: float = 0.0,
+        slow_make: float = 0.0,
+    ) -> None:
         super().__init__()
+        time.sleep(slow_make)
         if broken:
             raise RuntimeError(broken)
         self._slow_reset, self._slow_close = slow_reset, slow_close

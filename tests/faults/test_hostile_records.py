@@ -87,7 +87,7 @@ def test_an_error_of_the_wrong_shape_ends_its_request_only(told: Any) -> None:
         asked = asyncio.ensure_future(link.ask("step", 0, "look", seconds=None))
         await asyncio.sleep(0)
         assert line.listener is not None
-        line.listener.received(encode([1, False, told]))
+        line.listener.received(encode([1, False, told, 0.0]))
         await asked
 
     with pytest.raises(ContractError, match="the error"):

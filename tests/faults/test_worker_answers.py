@@ -52,9 +52,9 @@ def test_an_answer_that_comes_twice_or_to_no_question_is_nobodys(number: int) ->
         link = WorkerLink(wire, places=2)
         link.attach()
         first = link.post("step", 0, "look", seconds=None)
-        wire.answers([1, True, "of the first"])
+        wire.answers([1, True, "of the first", 0.0])
         second = link.post("step", 1, "look", seconds=None)
-        wire.answers([number, True, "of the first, again"])
+        wire.answers([number, True, "of the first, again", 0.0])
         with pytest.raises(WorkerLostError) as lost:
             await second.future
         return await first.future, lost.value.error
