@@ -75,7 +75,6 @@ def _train(runs: Path, rate: float, seed: int) -> dict[str, Any]:
         "successes": sum(row["successes"] for row in tested),
         "warm": sum(row["successes"] for row in begun),
         "faults": len(list(Ledger(ledger).faults())),
-        "seconds": played[-1]["seconds"],
         **{
             name: sum(row[name] for row in played)
             for name in ("episodes", "failed_episodes", "retries", "skipped_steps")
@@ -102,7 +101,6 @@ def _told(runs: Sequence[Mapping[str, Any]], calm: float) -> dict[str, Any]:
         "retries": total("retries"),
         "masked episodes": total("failed_episodes"),
         "skipped steps": total("skipped_steps"),
-        "seconds": total("seconds"),
     }
 
 
