@@ -120,7 +120,11 @@ class WorkerBackend:
         failed = after if isinstance(after, ProcessSlot) else None
         link = min(
             (link for link in ready if link.free),
-            key=lambda link: (failed is not None and failed.on(link), link.leased),
+            key=lambda link: (
+                failed is not None and failed.on(link),
+                link.closing > 0,
+                link.leased,
+            ),
             default=None,
         )
         if link is None or (link.leased and len(ready) < self._workers):

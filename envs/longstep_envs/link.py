@@ -16,6 +16,10 @@ from longstep_envs.types import BadValueError, ContractError, EnvFaultError, Err
 from longstep_envs.wire import Decoder, encode
 from longstep_envs.worker import Recipe
 
+CLOSING_SECONDS = 30.0
+"""For a failed environment to be closed; its worker's other environments wait for that."""
+_MOST_FAILED_IN_ALL = 8
+"""Episodes that may fail on a worker, each of which can leave threads and open files behind."""
 _MOST_FAILED = 2
 """Episodes in a row that may fail on a worker by themselves, before it is replaced."""
 START_SECONDS = 120.0
@@ -54,6 +58,9 @@ class WorkerLink:
         self.lost: ErrorInfo | None = None
         self._left = most_episodes
         self._failed = 0  # episodes in a row
+        self._failed_in_all = 0
+        self.closing = 0
+        """Environments that are being closed since they failed."""
         self._places = places
         self._line = line
         self._decoder = Decoder()
@@ -123,15 +130,19 @@ class WorkerLink:
         """
         self.free.append(place)
         self._failed = self._failed + 1 if failed else 0
+        self._failed_in_all += failed
         if self._left is not None:
             self._left -= 1
         if self._failed >= _MOST_FAILED or self._left == 0:
             self.retiring = True
+        if self._failed_in_all >= _MOST_FAILED_IN_ALL:
+            self.retiring = True
         if failed and place in self.opened:
             self.opened.discard(place)
             if self.lost is None and self._loop is not None:
-                asked = self.post("close", place, seconds=CLOSE_SECONDS, awaited=False)
-                asked.future.add_done_callback(_heed)
+                asked = self.post("close", place, seconds=CLOSING_SECONDS, awaited=False)
+                self.closing += 1
+                asked.future.add_done_callback(self._closed)
 
     def lose(self, kind: str, message: str, *, retryable: bool = True, blamed: bool = True) -> None:
         """End the worker and fail its requests; the oldest one is to blame, if any is."""
@@ -225,6 +236,12 @@ class WorkerLink:
         if request.begun is not None and self._loop is not None and seconds is not None:
             request.used = max(0.0, min(seconds, self._loop.time() - request.begun))
 
+    def _closed(self, future: asyncio.Future[Any]) -> None:
+        """Take what has come, which nobody waits for."""
+        self.closing -= 1
+        if not future.cancelled():
+            future.exception()
+
     def _give_up(self) -> None:
         message = f"no place for a worker within {self._line.patience:g} s; {self._line}"
         self.lose("StartTimeout", message, retryable=False)
@@ -232,12 +249,6 @@ class WorkerLink:
     def _die(self, error: ErrorInfo, blamed: bool) -> None:
         again = error["retryable"]
         self.lose(error["type"], error["message"], retryable=again, blamed=blamed)
-
-
-def _heed(future: asyncio.Future[Any]) -> None:
-    """Take what has come, which nobody waits for."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _fault(told: Any) -> Exception:
