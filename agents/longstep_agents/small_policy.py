@@ -44,7 +44,8 @@ def build_tokenizer(texts: Iterable[str], spare_numbers: int = 2) -> PreTrainedT
     An entity is a word that occurs with a number behind it anywhere in `texts`; it is a token
     without number too, and with numbers up to `spare_numbers` above the highest seen.
     """
-    texts = sorted(set(texts))
+    whole = (text.encode("utf-8", "replace").decode() for text in texts)  # no half characters
+    texts = sorted(set(whole))
     highest: Counter[str] = Counter()
     for text in texts:
         for word, number in re.findall(r"\b([a-z]+) (\d+)\b", text):

@@ -89,3 +89,9 @@ def test_weights_are_a_function_of_the_seed() -> None:
     first, again, other = (build_model(tokenizer, SMALL, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
+
+
+@pytest.mark.case(20)
+def test_half_a_character_in_what_an_environment_says_is_a_question_mark() -> None:
+    broken, plain = (build_tokenizer([f"look {mark} at cup 1"]) for mark in ("\ud800", "?"))
+    assert broken.get_vocab() == plain.get_vocab()
