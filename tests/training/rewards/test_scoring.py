@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from longstep_agents.types import Completion, Group, Outcome, Step, Trajectory
 from longstep_envs.types import DataError
 from longstep_training.config import Config, ConfigError, build_config, dump_toml
-from longstep_training.rewards import REWARDS, NonFiniteError, RewardConfig, score
+from longstep_training.rewards import REWARDS, RewardConfig, score
 from longstep_training.rewards.term import RewardFault
 
 GROUP = Group(
@@ -139,17 +139,29 @@ def test_the_order_of_siblings_does_not_matter(
     assert shuffled == [ordered[i] for i in order]
 
 
+@pytest.mark.case(31)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_a_number_names_the_term_the_task_and_the_step(value: float) -> None:
+def test_an_episode_whose_reward_is_not_a_number_does_not_count(value: float) -> None:
     steps = (Step(reward=1.0), Step(reward=value))
-    with pytest.raises(NonFiniteError, match=r"'environment'.* for step 1 of task 'valid/3'"):
-        rewards({"environment": 1.0}, Group((Trajectory(steps, task_id="valid/3"),)))
+    odd, well = Trajectory(steps, task_id="valid/3"), Trajectory((Step(reward=2.0),))
+    (group,) = score([Group((odd, well))], RewardConfig(terms={"environment": 1.0}))
+    first, second = group.trajectories
+    assert first.outcome is Outcome.INFRA_ERROR
+    assert "'environment' of rl.rewards" in (first.error or "")
+    assert "for step 1 of task 'valid/3'" in (first.error or "")
+    assert [step.reward for step in first.steps] == [0.0, 0.0]
+    assert second.counts
+    assert [step.reward for step in second.steps] == [2.0]
 
 
-def test_a_sum_that_overflows_is_told_too() -> None:
+@pytest.mark.case(31)
+def test_nor_does_one_whose_sum_overflows() -> None:
     group = Group((Trajectory((Step(reward=1e308),), task_id="t"),))
-    with pytest.raises(NonFiniteError, match=r"the sum .* task 't'"):
-        rewards({"environment": 1e10}, group)
+    (scored,) = score([group], RewardConfig(terms={"environment": 1e10}))
+    (only,) = scored.trajectories
+    assert not only.counts
+    assert "the sum of rl.rewards gave inf for step 0 of task 't'" in (only.error or "")
+    assert only.steps[0].reward == 0.0
 
 
 def test_a_part_that_the_environment_does_not_tell_is_refused_with_those_it_tells() -> None:

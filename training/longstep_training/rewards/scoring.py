@@ -63,11 +63,10 @@ def score(groups: Sequence[Group], config: RewardConfig) -> list[Group]:
     """The same groups with each step's reward replaced by the weighted, gated sum of the terms.
 
     The terms, shaped and gated but not weighted, are added to the parts that the environment
-    named. A trajectory that does not count has rewards of 0, and one that a term could not judge
-    no longer counts: its outcome is `infra_error`, and its `error` tells why.
+    named. A trajectory that does not count has rewards of 0, and one that a term could not judge,
+    or gave NaN or infinity, no longer counts: its outcome is `infra_error`, its `error` tells why.
 
     Raises:
-        NonFiniteError: a term gave a counted trajectory NaN or infinity.
         DataError: the environment does not name the part that a term reads.
     """
     _check_parts(groups, config.chosen)
@@ -112,21 +111,25 @@ def _rescored(group: Group, config: RewardConfig) -> Group:
     for name, options in terms.items():
         for shape in options.shape:
             earned[name] = SHAPES[shape.name](earned[name], group, shape)
-        earned[name] = _checked(name, group, earned[name])
+        group = _fault(group, _finite(f"the term {name!r}", group, earned[name]))
+    earned = {name: _counted(group, rows) for name, rows in earned.items()}
     weights = {name: options.weight for name, options in terms.items()}
-    return Group(
+    rewarded = Group(
         tuple(
             _rewarded(t, {name: earned[name][i] for name in terms}, weights, config.gates)
             for i, t in enumerate(group.trajectories)
         )
     )
+    sums = [[step.reward for step in t.steps] for t in rewarded.trajectories]
+    finite = _finite("the sum", rewarded, sums)
+    return _silenced(_fault(rewarded, finite), finite)
 
 
 def _evaluate(group: Group, terms: Mapping[str, TermConfig]) -> tuple[Group, dict[str, Rows]]:
     """What each term gives, and the group without those that a term could not judge."""
     earned: dict[str, Rewards] = {}
     for name, options in sorted(terms.items(), key=lambda term: term[1].order):
-        earned[name] = REWARDS[name](group, options)
+        earned[name] = _finite(f"the term {name!r}", group, REWARDS[name](group, options))
         group = _fault(group, earned[name])
     return group, {name: _counted(group, rows) for name, rows in earned.items()}
 
@@ -149,20 +152,34 @@ def _counted(group: Group, rows: Rewards) -> Rows:
     ]
 
 
-def _checked(name: str, group: Group, rows: Rows) -> Rows:
-    rows = _counted(group, rows)
-    for trajectory, row in zip(group.trajectories, rows, strict=True):
-        _check_finite(f"the term {name!r}", trajectory, row)
-    return rows
+def _finite(what: str, group: Group, rows: Rewards) -> Rewards:
+    """The rewards, with a fault in place of those of which one is NaN or infinite."""
+    pairs = zip(group.trajectories, rows, strict=True)
+    return [row if isinstance(row, RewardFault) else _checked(what, t, row) for t, row in pairs]
 
 
-def _check_finite(what: str, trajectory: Trajectory, row: Sequence[float]) -> None:
+def _checked(
+    what: str, trajectory: Trajectory, row: Sequence[float]
+) -> Sequence[float] | RewardFault:
     for number, value in enumerate(row):
         if not math.isfinite(value):
-            raise NonFiniteError(
+            return NonFiniteError(
                 f"{what} of rl.rewards gave {value} for step {number} of task "
                 f"{trajectory.task_id!r}; mend the environment or the term's options"
             )
+    return row
+
+
+def _silenced(group: Group, rows: Rewards) -> Group:
+    """Rewards of 0 for those that could not be summed."""
+    return Group(
+        tuple(
+            replace(t, steps=tuple(replace(step, reward=0.0) for step in t.steps))
+            if isinstance(row, RewardFault)
+            else t
+            for t, row in zip(group.trajectories, rows, strict=True)
+        )
+    )
 
 
 def _rewarded(
@@ -180,5 +197,4 @@ def _rewarded(
         total = sum(weights[name] * value for name, value in parts.items())
         named = {**step.reward_parts, **parts, **(states if s == last else {})}
         steps.append(replace(step, reward=total, reward_parts=named))
-    _check_finite("the sum", trajectory, [step.reward for step in steps])
     return replace(trajectory, steps=tuple(steps))

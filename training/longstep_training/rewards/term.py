@@ -13,15 +13,15 @@ from longstep_training.config import Config
 from longstep_training.rewards.shapes import AnyShapeConfig, at_last
 
 
-class NonFiniteError(LongstepError):
-    """A reward is NaN or infinite; nothing could be learnt from it, and everything lost."""
-
-
 class RewardFault(LongstepError):
     """What a term puts in place of a trajectory's rewards where it could not tell them.
 
     The trajectory then does not count, as one that another failure of infrastructure has cut off.
     """
+
+
+class NonFiniteError(RewardFault):
+    """A reward is NaN or infinite; nothing could be learnt from it, and everything lost."""
 
 
 Rewards = Sequence[Sequence[float] | RewardFault]
