@@ -9,6 +9,7 @@ from longstep_envs.types import BadValueError, DataError
 from longstep_training.cli import main
 from longstep_training.config import build_config
 from longstep_training.loop import begin, train
+from longstep_training.origin import check_origin
 from longstep_training.recipe import TrainConfig
 from longstep_training.run_lock import RunLock
 
@@ -83,3 +84,9 @@ def test_another_model_or_tokenizer_is_refused_by_the_name_of_its_file(
 def test_how_the_machine_is_used_may_change(run: Path) -> None:
     train(config(run={"checkpoint_every": 1, "concurrency": 3}), run, resume=True)
     assert (run / "checkpoints" / "latest" / "model.safetensors").exists()
+
+
+def test_a_run_may_go_on_for_longer(run: Path) -> None:
+    check_origin(run, config(rl={"iterations": 5}))
+    with pytest.raises(BadValueError, match="imitation.iterations: 1, now 2"):
+        check_origin(run, config(rl={"iterations": 5}, imitation={"iterations": 2}))

@@ -15,6 +15,8 @@ POLICY = "policy"
 CONFIG = "training.toml"
 _MACHINE = {"run", "cluster"}
 """How the machine is used, which may change."""
+_LENGTH = "rl.iterations"
+"""How long it goes on, which may, too."""
 _SHOWN = 20
 
 
@@ -34,7 +36,7 @@ def check_origin(run: Path, config: TrainConfig) -> None:
     changes = [
         f"{key}: {before.get(key)!r}, now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and key != _LENGTH
     ]
     if changes:
         shown = "\n".join(changes[:_SHOWN])
