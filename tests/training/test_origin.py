@@ -88,5 +88,5 @@ def test_how_the_machine_is_used_may_change(run: Path) -> None:
 
 def test_a_run_may_go_on_for_longer(run: Path) -> None:
     check_origin(run, config(rl={"iterations": 5}))
-    with pytest.raises(BadValueError, match="imitation.iterations: 1, now 2"):
+    with pytest.raises(BadValueError, match=r"imitation\.iterations: 1, now 2"):
         check_origin(run, config(rl={"iterations": 5}, imitation={"iterations": 2}))
