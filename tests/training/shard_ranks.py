@@ -14,6 +14,7 @@ from transformers import Qwen3ForCausalLM
 
 from longstep_agents.attention import ATTENTION
 from longstep_agents.models.hf import HFModel
+from longstep_agents.shares import whole
 from longstep_agents.small_policy import SmallPolicyConfig, build_model, build_tokenizer
 from longstep_agents.types import Completion, Group, Step, Trajectory
 from longstep_training.batch import Row, build_row
@@ -26,7 +27,7 @@ from longstep_training.policy import compute_in
 from longstep_training.record import Recorder
 from longstep_training.reinforcement import ReinforcementConfig, policy_loss
 from longstep_training.scores import MOST_LOGITS
-from longstep_training.shards import shard, whole, whole_state
+from longstep_training.shards import shard, whole_state
 from longstep_training.updater import OptimizerConfig, Updater
 
 METHOD = ReinforcementConfig(reference="start", kl=KLConfig(coefficient=0.1))

@@ -33,6 +33,7 @@ _PREFIX = "base_model.model."
 _NAME = ".default"
 _BASE = ".base_layer.weight"
 ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+TensorT = TypeVar("TensorT", bound=Tensor)
 
 
 class LoRAConfig(Config):
@@ -86,22 +87,15 @@ def merge(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state of the model without adapters that this one amounts to."""
     if not has_adapters(model):
         return dict(state)
-    config = config_of(model)
-    scaling = config.lora_alpha / config.r
-    merged = {}
-    for name, tensor in state.items():
-        layer = name.removesuffix(_BASE)
-        if ".lora_" in name:
-            continue
-        if layer != name:
-            down, up = (state[f"{layer}.lora_{one}{_NAME}.weight"] for one in "AB")
-            merged[f"{layer}.weight"] = torch.addmm(tensor, up, down, alpha=scaling)
-        else:
-            merged[name.replace(".base_layer.", ".")] = tensor
+    config, merged = config_of(model), unmerged(state)
+    for layer in (name.removesuffix(_BASE) for name in state if name.endswith(_BASE)):
+        down, up = (state[f"{layer}.lora_{one}{_NAME}.weight"] for one in "AB")
+        weight, scaling = f"{layer}.weight", config.lora_alpha / config.r
+        merged[weight] = torch.addmm(merged[weight], up, down, alpha=scaling)
     return merged
 
 
-def unmerged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unmerged(state: Mapping[str, TensorT]) -> dict[str, TensorT]:
     """The frozen weights alone, by the names that they have in a model without adapters."""
     kept = {name: tensor for name, tensor in state.items() if ".lora_" not in name}
     return {name.replace(".base_layer.", "."): tensor for name, tensor in kept.items()}

@@ -22,6 +22,7 @@ import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from longstep_agents.shares import whole
 from longstep_envs.types import DataError
 from longstep_envs.untrusted import parse_json
 from longstep_training.adapters import has_adapters, load_adapters, save_adapters
@@ -29,7 +30,7 @@ from longstep_training.log import PHASES
 from longstep_training.optimizer_state import read_optimizer, write_optimizer
 from longstep_training.policy import load_model, load_tokenizer
 from longstep_training.sealed import MANIFEST, remove, sealing, sync, verify
-from longstep_training.shards import unsharded_class, whole, whole_state
+from longstep_training.shards import unsharded_class, whole_state
 from longstep_training.updater import Updater
 
 METHODS = "methods.json"

@@ -13,9 +13,10 @@ from longstep_agents.model import EngineError
 from longstep_agents.models.engine import Statistics
 from longstep_agents.models.gate import Gate
 from longstep_agents.models.lanes import CacheState
-from longstep_training.adapters import has_adapters
+from longstep_agents.shares import whole
+from longstep_training.adapters import has_adapters, unmerged
 from longstep_training.distributed import World
-from longstep_training.shards import is_sharded, named_shards, whole, whole_state
+from longstep_training.shards import is_sharded, named_shards, whole_state
 
 if TYPE_CHECKING:
     from longstep_agents.models.replicas import Replicas
@@ -33,8 +34,8 @@ class Handed:
         self.engine = Gate(engine)
         self._engine, self._model = engine, model
         self.context: int = context or model.config.max_position_embeddings
-        whole = (t for name, t in model.named_parameters() if ".lora_" not in name)
-        self.copied_bytes = sum(tensor.nbytes for tensor in whole)
+        handed = unmerged(dict(model.named_parameters()))
+        self.copied_bytes = sum(tensor.nbytes for tensor in handed.values())
 
     @property
     def statistics(self) -> Statistics:

@@ -12,7 +12,6 @@ stays float32. (FSDP's own casting of inputs would round that, too.)
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,6 +21,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from transformers import PreTrainedModel
 
 from longstep_agents.attention import Documents
+from longstep_agents.shares import whole
 from longstep_envs.types import BadValueError
 from longstep_training.adapters import merge
 from longstep_training.distributed import World, ensure_group
@@ -108,11 +108,6 @@ def unsharded_class(model: PreTrainedModel) -> type[PreTrainedModel]:
     """The model's class as transformers knows it; FSDP makes a class of its own of it."""
     kind = type(model)
     return kind.__bases__[1] if is_sharded(model) else kind
-
-
-def whole(tensor: Any) -> Tensor:
-    """A tensor of which each process may hold a share."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # type: ignore[no-any-return]
 
 
 def _blocks(model: PreTrainedModel) -> list[nn.Module]:

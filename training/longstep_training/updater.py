@@ -11,11 +11,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from longstep_agents.shares import whole
 from longstep_envs.types import LongstepError
 from longstep_training.batch import Batch, Row, pack
 from longstep_training.config import Config
 from longstep_training.distributed import World
-from longstep_training.shards import is_sharded, keep_step, named_shards, whole
+from longstep_training.shards import is_sharded, keep_step, named_shards
 from longstep_training.skips import describe
 
 

@@ -22,6 +22,7 @@ from longstep_agents.models.endpoint_faults import EndpointError, EndpointFault
 from longstep_agents.models.endpoint_line import Endpoint
 from longstep_agents.models.vllm import distinct
 from longstep_agents.models.weight_group import Group
+from longstep_agents.shares import whole
 
 MESSAGE = 2**28
 """Bytes after which a message ends."""
@@ -120,7 +121,7 @@ class Broadcast:
         device = self._group.device
         with torch.no_grad():
             pairs = zip(weights, dtypes, strict=True)
-            for message in messages((_whole(t).to(device, dtype) for t, dtype in pairs), MESSAGE):
+            for message in messages((whole(t).to(device, dtype) for t, dtype in pairs), MESSAGE):
                 self._group.send(message)
             self._group.wait()
 
@@ -159,12 +160,6 @@ def messages(tensors: Iterable[Tensor], most: int) -> Iterator[Tensor]:
             parts, size = [], 0
     if parts:
         yield torch.cat(parts)
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """A tensor of which this process may hold a share."""
-    gather: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
-    return tensor if gather is None else gather()
 
 
 def _aside(work: Callable[[], None], device: torch.device) -> asyncio.Future[None]:

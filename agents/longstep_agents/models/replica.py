@@ -19,7 +19,7 @@ from longstep_agents.model import EngineError, Model, SamplingParams
 from longstep_agents.models.engine import EngineConfig, Statistics
 from longstep_agents.models.hf import HFModel
 from longstep_agents.models.precision import chosen_dtype
-from longstep_agents.models.vllm import VLLMModel
+from longstep_agents.models.vllm import VLLMModel, distinct
 from longstep_agents.types import Completion
 
 Packed = dict[str, tuple[NDArray[np.uint8], torch.dtype, torch.Size]]
@@ -137,10 +137,8 @@ class VLLMReplica(VLLMModel):
 
 def pack(weights: Mapping[str, Tensor]) -> Packed:
     """Weights for the object store; of names that share a tensor, the first."""
-    kept: dict[object, tuple[str, Tensor]] = {}
-    for name, tensor in weights.items():
-        kept.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), (name, tensor))
-    return {name: (_bytes(tensor), tensor.dtype, tensor.shape) for name, tensor in kept.values()}
+    kept = distinct(weights).items()
+    return {name: (_bytes(tensor), tensor.dtype, tensor.shape) for name, tensor in kept}
 
 
 def unpack(packed: Packed) -> dict[str, Tensor]:

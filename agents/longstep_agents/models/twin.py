@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from longstep_agents.shares import whole
+
 
 class Twin:
     """Holds the policy's weights in another precision, whole, and its adapters merged.
@@ -23,9 +25,11 @@ class Twin:
     def __init__(self, policy: PreTrainedModel, dtype: torch.dtype) -> None:
         """Copy `policy`, which may be wrapped by peft, or have its layers in it."""
         self._policy = policy
-        whole: Any = copy.deepcopy(policy)
-        whole.__dict__.pop("forward", None)  # one that was put there is bound to the policy itself
-        self.model: PreTrainedModel = whole.merge_and_unload() if _adapted(whole) else _bare(whole)
+        copied: Any = copy.deepcopy(policy)
+        copied.__dict__.pop("forward", None)  # one that was put there is bound to the policy itself
+        self.model: PreTrainedModel = (
+            copied.merge_and_unload() if _adapted(copied) else _without_adapters(copied)
+        )
         self.model.eval().requires_grad_(False)
         for parameter in self.model.parameters():  # buffers, such as of positions, stay precise
             parameter.data = parameter.data.to(dtype)
@@ -42,14 +46,14 @@ class Twin:
         base: nn.Module = source.get_base_model() if _adapted(source) else source
         for name, weight in self.model.named_parameters():
             path, _, kind = name.rpartition(".")
-            weight.copy_(_whole(getattr(_merged(base.get_submodule(path)), kind)))
+            weight.copy_(whole(getattr(_merged(base.get_submodule(path)), kind)))
 
 
 def _adapted(model: Any) -> bool:
     return hasattr(model, "merge_and_unload")
 
 
-def _bare(model: Any) -> Any:
+def _without_adapters(model: Any) -> Any:
     """The model with plain layers in place of those with adapters."""
     for path, module in list(model.named_modules()):
         if hasattr(module, "get_base_layer"):
@@ -65,8 +69,3 @@ def _merged(module: Any) -> nn.Module:
         module = copy.deepcopy(module)
         module.merge()
     return module.get_base_layer()  # type: ignore[no-any-return]
-
-
-def _whole(tensor: Any) -> torch.Tensor:
-    """All of a tensor of which each process may hold a share (a DTensor)."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # type: ignore[no-any-return]
